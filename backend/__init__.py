@@ -1,0 +1,1 @@
+"""Everything that works without a screen: data, methods, objectives, runs, the engine, generation."""

@@ -1,0 +1,14 @@
+"""What we say when something cannot be done.
+
+A `UserError` is for the person at the screen: it carries every problem found, each a sentence that says
+what is wrong, where, why, and what to do about it. It is caught at two borders only: the click and the worker.
+"""
+
+
+class UserError(Exception):
+    """One or more problems a person can mend. `problems` are plain sentences, shown as they are."""
+
+    def __init__(self, *problems: str) -> None:
+        assert problems, "a UserError says what is wrong"
+        super().__init__("\n".join(problems))
+        self.problems: tuple[str, ...] = problems

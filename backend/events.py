@@ -1,0 +1,92 @@
+"""What happens in a run, one JSON line each in `runs/<id>/events.jsonl`. Imports no torch.
+
+A run's status, its curves and its log are all read off these lines, so nothing is ever stored twice.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+Kind = Literal["queued", "started", "prepared", "step", "evaluated", "sampled", "saved", "warned", "finished"]
+Status = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
+ENDED: tuple[Status, ...] = ("done", "stopped", "failed", "interrupted")
+
+
+class RunEvent(TypedDict, total=False):
+    """Something that happened. Beside `kind` and `at` each kind carries its own fields:
+
+    queued     -
+    started    resumed_from: step the run goes on from (0 for a fresh start), device, precision
+    prepared   rows, validation_rows, tokens_per_epoch, total_steps, trainable_parameters, parameters, left_out
+    step       step, epoch, loss, learning_rate, grad_norm, tokens_per_second, seconds (of training so far)
+    evaluated  step, loss (held-out), base (true for the untouched base model), seconds
+    sampled    step, prompt, answer, base (true for the base model's answer)
+    saved      step, path (inside the run folder), best
+    warned     message
+    finished   status, message, step, best_loss, best_step, seconds, peak_memory_bytes
+    """
+
+    kind: Kind
+    at: float  # seconds since the epoch
+
+
+class EventLog:
+    """The append-only file of one run's events. One writer; any number of readers, in this process or another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, kind: Kind, **fields: Any) -> RunEvent:
+        """Write one event, flushed to the system before returning."""
+        event: RunEvent = {"kind": kind, "at": round(time.time(), 3), **fields}  # type: ignore[typeddict-item]
+        line = json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n"
+        with self.path.open("ab") as file:
+            if _ends_mid_line(self.path):  # a kill may have left half a line; keep it, but start a fresh one
+                file.write(b"\n")
+            file.write(line.encode())
+            file.flush()
+            if kind in ("queued", "saved", "finished"):
+                os.fsync(file.fileno())
+        return event
+
+    def read(self, after: int = 0) -> tuple[list[RunEvent], int]:
+        """Events behind byte `after`, and the cursor to ask with next time. Half-written lines wait for their end."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(after)
+                data = file.read()
+        except FileNotFoundError:
+            return [], 0
+        whole = data[: data.rfind(b"\n") + 1]
+        return [event for line in whole.splitlines() if (event := _parse(line))], after + len(whole)
+
+
+def _ends_mid_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return False
+        file.seek(size - 1)
+        return file.read(1) != b"\n"
+
+
+def _parse(line: bytes) -> RunEvent | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None  # the torn line of a killed process
+    return event if isinstance(event, dict) and "kind" in event else None
+
+
+def status(events: list[RunEvent]) -> Status:
+    """What a run is doing, by its last telling event."""
+    for event in reversed(events):
+        if event["kind"] == "finished":
+            return event["status"]  # type: ignore[typeddict-item]
+        if event["kind"] in ("started", "prepared", "step", "evaluated", "sampled", "saved"):
+            return "running"
+        if event["kind"] == "queued":
+            return "queued"
+    return "queued"

@@ -1,0 +1,203 @@
+"""The vocabulary of a run: what is taught, to which model, from which data, how. Imports no torch.
+
+Every setting is a field with a `title` (its label), a `description` (its help text) and bounds that cannot crash.
+The form on screen, the JSON of a headless run and the tables in the README are all read off these models.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+
+from backend.errors import UserError
+
+SPEC_VERSION = 1
+
+
+def advanced(default: Any, **field: Any) -> Any:
+    """A setting that is folded away until somebody looks for it."""
+    return Field(default, json_schema_extra={"advanced": True}, **field)
+
+
+class Settings(BaseModel):
+    """Frozen, and strict about names: a misspelt setting is an error, never silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MethodSettings(Settings):
+    """How weights may change. One file per method in `backend/methods`, found by listing that folder."""
+
+    title: ClassVar[str]
+    sentence: ClassVar[str]  # what it does, for the card
+    paper: ClassVar[str]  # where it comes from
+    default_learning_rate: ClassVar[float]  # proven on the starter model and data, see README
+    mergeable: ClassVar[bool]  # whether its result can be folded into the base weights
+
+    name: str
+
+
+class ObjectiveSettings(Settings):
+    """What is optimised. One file per objective in `backend/objectives`, found by listing that folder."""
+
+    title: ClassVar[str]
+    sentence: ClassVar[str]
+    record: ClassVar[Literal["messages", "text"]]  # the kind of data set it learns from
+
+    name: str
+
+
+class DatasetRef(Settings):
+    """Rows to learn from: a saved version in the workspace, or (headless) a file to import first."""
+
+    id: str | None = Field(None, title="Data set", description="A data set of this workspace.")
+    version: int | None = Field(None, ge=1, title="Version", description="Which version of it; the newest if left out.")
+    path: str | None = Field(None, title="File", description="A file to import as a data set before the run.")
+
+    @model_validator(mode="after")
+    def _names_one_source(self) -> Self:
+        if (self.id is None) == (self.path is None):
+            raise ValueError("data needs either the id of a data set or the path of a file")
+        return self
+
+
+class TrainingSettings(Settings):
+    """How the optimiser goes about it. `None` means: chosen to fit the data or the method."""
+
+    epochs: float = Field(
+        5, gt=0, le=1000, title="Epochs",
+        description="How many times every row is seen. More learns longer, and sooner or later learns the rows by heart.",
+    )
+    max_steps: int | None = Field(
+        None, ge=1, le=1_000_000, title="Steps",
+        description="Stop after this many optimiser steps, whatever the epochs say. Empty: go by epochs.",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, title="Learning rate",
+        description="How far each step moves the weights. Too high and the loss jumps or explodes; too low and "
+        "nothing is learnt. Empty: the method's proven value.",
+    )
+    batch_size: int = Field(
+        8, ge=1, le=1024, title="Batch size",
+        description="Rows worked on at once. Larger is steadier and needs more memory.",
+    )
+    max_length: int = Field(
+        512, ge=8, le=131_072, title="Maximum length (tokens)",
+        description="Rows longer than this are cut at the end. Longer needs more memory and time.",
+    )
+    validation_share: float = Field(
+        0.1, ge=0, le=0.5, title="Held-out share",
+        description="The part of the rows kept aside to see whether the model learns or only memorises.",
+    )
+    early_stopping: bool = Field(
+        True, title="Stop early",
+        description="Stop when the held-out loss no longer falls, and keep the best weights seen.",
+    )
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, title="Seed",
+        description="The same seed, data and settings on the same machine give the same curve.",
+    )
+    accumulation: int = advanced(
+        1, ge=1, le=1024, title="Gradient accumulation",
+        description="Batches added up before each step: the effect of a larger batch without its memory.",
+    )
+    schedule: Literal["cosine", "linear", "constant"] = advanced(
+        "cosine", title="Schedule",
+        description="How the learning rate goes on after the warm-up: down a curve, down a line, or not at all.",
+    )
+    warmup_share: float = advanced(
+        0.05, ge=0, le=0.5, title="Warm-up share",
+        description="The part of the steps over which the learning rate rises from nothing. Avoids a rough start.",
+    )
+    weight_decay: float = advanced(
+        0.0, ge=0, le=1, title="Weight decay",
+        description="Pulls weights towards zero a little at each step. A mild brake on memorising.",
+    )
+    max_grad_norm: float = advanced(
+        1.0, gt=0, le=1000, title="Gradient clipping",
+        description="Longest gradient allowed; longer ones are shortened to this. Keeps one odd row from doing harm.",
+    )
+    evaluate_every: int | None = advanced(
+        None, ge=1, le=1_000_000, title="Evaluate every (steps)",
+        description="How often the held-out loss and the probe answers are made. Empty: about ten times a run.",
+    )
+    patience: int = advanced(
+        3, ge=1, le=1000, title="Patience (evaluations)",
+        description="How many evaluations without a lower held-out loss are borne before stopping early.",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = advanced(
+        "auto", title="Precision",
+        description="bf16 is faster and halves the memory where the hardware has it; fp32 is exact everywhere.",
+    )
+    probes: tuple[str, ...] = advanced(
+        (), max_length=8, title="Probe prompts",
+        description="Questions answered at every evaluation, one a line, so that you can read the model learning. "
+        "Empty: the first three held-out prompts.",
+    )
+
+
+def _find_method(value: Any) -> Any:
+    from backend import methods
+
+    return methods.parse(value)
+
+
+def _find_objective(value: Any) -> Any:
+    from backend import objectives
+
+    return objectives.parse(value)
+
+
+class RunSpec(Settings):
+    """Everything needed to repeat a run; plain JSON with a version number."""
+
+    v: Literal[1] = SPEC_VERSION
+    name: str = Field("untitled", min_length=1, max_length=120, title="Name", description="What to call this run.")
+    base_model: str = Field(
+        "starter", min_length=1, title="Model",
+        description="The starter model, a local folder with a model in it, or a hub id.",
+    )
+    data: DatasetRef
+    objective: Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(_find_objective)] = Field(
+        default={"name": "sft"}, validate_default=True
+    )
+    method: Annotated[SerializeAsAny[MethodSettings], BeforeValidator(_find_method)] = Field(
+        default={"name": "lora"}, validate_default=True
+    )
+    training: TrainingSettings = TrainingSettings()
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate this run trains at: the one asked for, or the method's own."""
+        return self.training.learning_rate or self.method.default_learning_rate
+
+
+def parse_spec(values: dict[str, Any]) -> RunSpec:
+    """A spec from plain values. Raises `UserError` naming every problem at once."""
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise UserError(*sentences(error)) from error
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """Pydantic's findings as sentences: the setting, what was given, what is allowed."""
+    return [_sentence(problem) for problem in error.errors()]
+
+
+def _sentence(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "spec"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting. Check its spelling, or leave it out."
+    if problem["type"] == "missing":
+        return f"{where}: is needed and was left out. Fill it in."
+    given = repr(problem["input"])
+    return f"{where}: {message[0].lower() + message[1:]} (given: {given if len(given) < 80 else given[:77] + '...'})."

@@ -1,0 +1,82 @@
+"""The user's folder: models, data sets and runs. Everything the studio keeps is in here, in plain files.
+
+    workspace/
+      workspace.json          {"v": 1}
+      models/<name>/          safetensors, config, tokenizer, chat template
+      datasets/<id>/          v1.parquet, v1.json (the card), v2.parquet, ...
+      runs/<id>/              spec.json, events.jsonl, checkpoints/, result/
+
+There is no global workspace: whoever needs it is handed it.
+"""
+
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+
+from backend.errors import UserError
+
+WORKSPACE_VERSION = 1
+
+
+class Workspace:
+    """A folder on disk and the paths inside it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().absolute()
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def prepare(self) -> "Workspace":
+        """Make the folders. Raises `UserError` where they cannot be made or belong to a newer studio."""
+        try:
+            for folder in (self.models, self.datasets, self.runs):
+                folder.mkdir(parents=True, exist_ok=True)
+            label = self.root / "workspace.json"
+            if not label.exists():
+                write_whole(label, json.dumps({"v": WORKSPACE_VERSION}) + "\n")
+            version = json.loads(label.read_text())["v"]
+        except OSError as error:
+            raise UserError(
+                f"The workspace {self.root} cannot be written to ({error.strerror}). "
+                "Choose another folder with --workspace, or make this one writable."
+            ) from error
+        if version > WORKSPACE_VERSION:
+            raise UserError(f"The workspace {self.root} was made by a newer studio. Update the studio, or choose another folder.")
+        return self
+
+
+def new_id(name: str) -> str:
+    """A folder name of our own making: readable, unique, harmless whatever the user typed."""
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "unnamed"
+    return f"{readable}-{secrets.token_hex(3)}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` could be an id of ours, and so is safe as a folder name."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", text) is not None
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all, whatever is killed."""
+    data = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
