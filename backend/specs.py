@@ -4,7 +4,7 @@ Every setting is a field with a `title` (its label), a `description` (its help t
 The form on screen, the JSON of a headless run and the tables in the README are all read off these models.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,13 @@ from pydantic import (
 )
 
 from backend.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from backend.models import ModelShape
 
 SPEC_VERSION = 1
 
@@ -35,6 +42,7 @@ class Settings(BaseModel):
 class MethodSettings(Settings):
     """How weights may change. One file per method in `backend/methods`, found by listing that folder."""
 
+    order: ClassVar[int]  # of the cards
     title: ClassVar[str]
     sentence: ClassVar[str]  # what it does, for the card
     paper: ClassVar[str]  # where it comes from
@@ -43,10 +51,31 @@ class MethodSettings(Settings):
 
     name: str
 
+    def trainable_parameters(self, shape: "ModelShape") -> int:
+        """How many numbers this method learns in a model of this shape; exactly what `attach` makes trainable."""
+        raise NotImplementedError
+
+    def weight_bytes(self, shape: "ModelShape", dtype: "torch.dtype") -> int:
+        """Memory of the base weights under this method."""
+        return shape.parameters * dtype.itemsize
+
+    def weight_dtype(self, dtype: "torch.dtype") -> "torch.dtype":
+        """The type the base weights are loaded in, where matrix products run in `dtype`."""
+        return dtype
+
+    def quantization(self, dtype: "torch.dtype") -> "BitsAndBytesConfig | None":
+        """How the base is packed while loading, if it is."""
+        return None
+
+    def attach(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel | PeftModel":
+        """The model with what this method learns added, and only that trainable. Draws from torch's generator."""
+        raise NotImplementedError
+
 
 class ObjectiveSettings(Settings):
     """What is optimised. One file per objective in `backend/objectives`, found by listing that folder."""
 
+    order: ClassVar[int]  # in the picker
     title: ClassVar[str]
     sentence: ClassVar[str]
     record: ClassVar[Literal["messages", "text"]]  # the kind of data set it learns from
@@ -71,9 +100,10 @@ class DatasetRef(Settings):
 class TrainingSettings(Settings):
     """How the optimiser goes about it. `None` means: chosen to fit the data or the method."""
 
-    epochs: float = Field(
-        5, gt=0, le=1000, title="Epochs",
-        description="How many times every row is seen. More learns longer, and sooner or later learns the rows by heart.",
+    epochs: float | None = Field(
+        None, gt=0, le=1000, title="Epochs",
+        description="How many times every row is seen. More learns longer, and sooner or later learns the rows by heart. "
+        "Empty: enough for 60 steps, at least once, at most ten times.",
     )
     max_steps: int | None = Field(
         None, ge=1, le=1_000_000, title="Steps",

@@ -1,0 +1,446 @@
+// The live training chart. gr.HTML runs this file once per chart, with `element`, `props`, `watch` and `trigger` given.
+// Data only arrives through `watch('value')`; what users typed is set as text or escaped, never as HTML.
+
+// Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
+const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '', '#F0E442'];
+const DASHES = ['solid', '7px,3px', '2px,3px', '9px,3px,2px,3px', '14px,4px', '14px,3px,2px,3px,2px,3px'];
+const MOST_POINTS = 5000; // of one line, beyond which it is thinned
+const BUCKETS = 1000; // about one per pixel; each keeps its lowest and highest point
+const LABEL_SECONDS = 4; // the least time between two changes of the spoken summary
+
+const CHARTS = [
+  {name: 'loss', metrics: ['loss', 'validation_loss'], title: 'loss (nats per token)', digits: '.4~g'},
+  {name: 'learning_rate', metrics: ['learning_rate'], title: 'learning rate', digits: '.3~g', floor: 'tozero'},
+  {name: 'grad_norm', metrics: ['grad_norm'], title: 'gradient norm', digits: '.3~g', floor: 'tozero'},
+  {name: 'tokens_per_second', metrics: ['tokens_per_second'], title: 'tokens/s', digits: ',.0f', floor: 'tozero'},
+];
+// The schedule is exact, and held-out losses are few: smoothing either would only bend them.
+const SMOOTHED = ['loss', 'grad_norm', 'tokens_per_second'];
+
+const stage = element.querySelector('.live-plot-stage');
+const region = element.querySelector('.live-plot-charts');
+const runList = element.querySelector('.live-plot-runs');
+const control = name => element.querySelector(`[name="${name}"]`);
+const place = chart => element.querySelector(`[data-chart="${chart.name}"]`);
+
+let runs = new Map(); // run id -> {label, slot, hidden, metrics: Map(metric -> {steps, minutes, values})}
+let serial = -1; // of the last payload applied
+let zoom = {x: null, y: {}}; // ranges the user chose, as plotly counts them; null follows the data
+let Plotly = null;
+let drawing = false; // a draw is due at the next frame
+let held = false; // the pointer is down on a chart: redrawing now would break the drag
+let summary = 0; // the timer of the spoken summary
+
+// --- Data ------------------------------------------------------------------------------------------------------
+
+function apply(payload) {
+  if (!payload || payload.serial <= serial) return;
+  if (payload.kind === 'whole') keepOnly(new Set(payload.series.map(series => series.run)));
+  const lost = payload.after !== null && payload.after !== serial;
+  serial = payload.serial;
+  payload.series.forEach(extend);
+  listRuns();
+  scheduleDraw();
+  scheduleSummary();
+  if (lost) trigger('behind'); // answered with the whole, which replaces this
+}
+
+// Empties the curves for a new whole. Runs that stay keep colour and visibility, and the zoom stays with them.
+function keepOnly(wanted) {
+  const kept = new Map([...runs].filter(([run]) => wanted.has(run)));
+  for (const run of kept.values()) run.metrics.clear();
+  if (!kept.size) zoom = {x: null, y: {}};
+  runs = new Map([...wanted].map(run => [run, kept.get(run)]).filter(([, run]) => run));
+}
+
+function extend(series) {
+  const run = runs.get(series.run) ?? {slot: freeSlot(), hidden: false, metrics: new Map()};
+  run.label = series.label;
+  runs.set(series.run, run);
+  const points = run.metrics.get(series.metric) ?? {steps: [], minutes: [], values: []};
+  run.metrics.set(series.metric, points);
+  series.steps.forEach((step, i) => {
+    // A resumed run goes back some steps; what it says now holds.
+    while (points.steps.at(-1) >= step) for (const column of Object.values(points)) column.pop();
+    points.steps.push(step);
+    points.minutes.push(series.seconds[i] / 60);
+    points.values.push(series.values[i]);
+  });
+}
+
+function freeSlot() {
+  const taken = new Set([...runs.values()].map(run => run.slot));
+  let slot = 0;
+  while (taken.has(slot)) slot++;
+  return slot;
+}
+
+function isEmpty() {
+  const drawn = CHARTS.flatMap(chart => chart.metrics);
+  return ![...runs.values()].some(run => drawn.some(metric => run.metrics.get(metric)?.steps.length));
+}
+
+// --- Numbers ---------------------------------------------------------------------------------------------------
+
+// Exponential moving average, freed of its pull towards the start (Adam's correction: arxiv.org/abs/1412.6980, 3).
+function smooth(values, weight) {
+  let sum = 0;
+  let mass = 0;
+  return values.map(value => {
+    sum = weight * sum + (1 - weight) * value;
+    mass = weight * mass + (1 - weight);
+    return sum / mass;
+  });
+}
+
+// Which points to draw: all, or when they are many, the lowest and the highest of each bucket in and around the view.
+function thin(xs, ys, view) {
+  if (xs.length <= MOST_POINTS) return xs.map((_, i) => i);
+  const [first, last] = view ? around(xs, view) : [0, xs.length];
+  const count = last - first;
+  if (count <= MOST_POINTS) return Array.from({length: count}, (_, i) => first + i);
+  const picked = [];
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    const from = first + Math.floor(bucket * count / BUCKETS);
+    const to = first + Math.floor((bucket + 1) * count / BUCKETS);
+    picked.push(...extremes(ys, from, to));
+  }
+  if (picked.at(-1) !== last - 1) picked.push(last - 1); // the newest point always shows
+  return picked;
+}
+
+function extremes(ys, from, to) {
+  let low = from;
+  let high = from;
+  for (let i = from + 1; i < to; i++) {
+    if (ys[i] < ys[low]) low = i;
+    if (ys[i] > ys[high]) high = i;
+  }
+  return low === high ? [low] : low < high ? [low, high] : [high, low];
+}
+
+// The view and as much again on either side, so that panning meets points before it is let go.
+function around(xs, [left, right]) {
+  const span = right - left;
+  const first = xs.findIndex(x => x >= left - span);
+  const behind = xs.findIndex(x => x > right + span);
+  return [first < 0 ? xs.length : first, behind < 0 ? xs.length : behind];
+}
+
+// --- Drawing ---------------------------------------------------------------------------------------------------
+
+function scheduleDraw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    draw();
+  });
+}
+
+function draw() {
+  if (!element.isConnected) return dispose();
+  stage.toggleAttribute('data-empty', isEmpty());
+  if (!Plotly || held || !region.clientWidth) return; // drawn once loaded, let go, or shown
+  const settings = {
+    smoothing: Number(control('smoothing').value),
+    log: control('log').checked,
+    along: control('along').value,
+    theme: theme(),
+  };
+  CHARTS.forEach(chart => drawChart(chart, settings));
+}
+
+function drawChart(chart, settings) {
+  const node = place(chart);
+  const fresh = !node.data;
+  const shown = [...runs.values()].filter(run => !run.hidden);
+  const traces = shown.flatMap(run => chart.metrics.flatMap(metric => linesOf(run, metric, chart, settings)));
+  // `displayModeBar: false` leaves out plotly's buttons, the one that sends to its cloud among them.
+  const config = {displayModeBar: false, displaylogo: false, plotlyServerURL: '', doubleClick: 'autosize'};
+  Plotly.react(node, traces, layout(chart, node, shown, settings), config);
+  if (fresh) node.on('plotly_relayout', () => readZoom(chart, node));
+}
+
+// One curve: the line, and when it is smoothed the raw one faint behind.
+function linesOf(run, metric, chart, settings) {
+  const points = run.metrics.get(metric);
+  if (!points?.steps.length) return [];
+  const smoothing = SMOOTHED.includes(metric) && points.steps.length > 1 ? settings.smoothing : 0;
+  if (!smoothing) return [line(run, metric, chart, settings, points.values)];
+  return [
+    {...line(run, metric, chart, settings, points.values), opacity: 0.22, hoverinfo: 'skip', hovertemplate: null},
+    line(run, metric, chart, settings, smooth(points.values, smoothing)),
+  ];
+}
+
+function line(run, metric, chart, settings, ys) {
+  const points = run.metrics.get(metric);
+  const xs = points[settings.along];
+  const picked = thin(xs, ys, zoom.x);
+  const heldOut = metric === 'validation_loss';
+  const smoothed = ys !== points.values;
+  return {
+    type: 'scatter',
+    mode: heldOut || ys.length === 1 ? 'lines+markers' : 'lines', // a lone point makes no line
+    x: picked.map(i => xs[i]),
+    y: picked.map(i => ys[i]),
+    customdata: picked.map(i => points.values[i]),
+    name: escape(run.label),
+    line: {color: colour(run, settings.theme), dash: DASHES[run.slot % DASHES.length], width: heldOut ? 3 : 1.5},
+    marker: {color: colour(run, settings.theme), size: 7},
+    hovertemplate: hoverText(metric, chart, smoothed),
+    showlegend: false,
+  };
+}
+
+// The name goes in by reference: written into the template, a "%{" in it would be read as a command.
+function hoverText(metric, chart, smoothed) {
+  const kind = {loss: ', training', validation_loss: ', held-out'}[metric] ?? '';
+  const value = `%{customdata:${chart.digits}}`;
+  return `%{fullData.name}${kind} ${value}${smoothed ? ` (smoothed %{y:${chart.digits}})` : ''}<extra></extra>`;
+}
+
+function layout(chart, node, shown, {log, along, theme}) {
+  const large = chart.name === 'loss';
+  return {
+    width: node.clientWidth,
+    height: node.clientHeight,
+    margin: {l: 64, r: 12, t: 12, b: 44},
+    paper_bgcolor: 'transparent',
+    plot_bgcolor: 'transparent',
+    font: {family: theme.font, size: large ? 12 : 11, color: theme.quiet},
+    hovermode: 'x unified',
+    hoverlabel: {bgcolor: theme.paper, bordercolor: theme.grid, font: {color: theme.text}, align: 'left'},
+    uirevision: 'kept',
+    showlegend: false,
+    xaxis: {...axis(theme, along === 'steps' ? 'step' : 'minutes', zoom.x), ...xTicks(along), showgrid: false},
+    yaxis: {
+      ...axis(theme, chart.title, zoom.y[chart.name]),
+      type: large && log ? 'log' : 'linear',
+      rangemode: chart.floor ?? 'normal',
+      exponentformat: 'power',
+    },
+    shapes: large ? baseLines(shown, log, theme) : [],
+  };
+}
+
+function axis(theme, title, range) {
+  return {
+    title: {text: title, standoff: 8},
+    ...(range ? {range: [...range], autorange: false} : {autorange: true}),
+    uirevision: false, // the zoom is kept here, so that resetting it is not undone by plotly's own memory
+    gridcolor: theme.grid,
+    linecolor: theme.grid,
+    zeroline: false,
+    nticks: 7,
+  };
+}
+
+function xTicks(along) {
+  const few = Math.max(0, ...[...runs.values()].map(run => run.metrics.get('loss')?.steps.at(-1) ?? 0)) < 7;
+  return along === 'steps'
+    ? {tickformat: ',d', dtick: few && !zoom.x ? 1 : null, rangemode: 'nonnegative', ...hoverTitle('step %{x:,d}')}
+    : {tickformat: '~g', rangemode: 'nonnegative', ...hoverTitle('%{x:.1f} minutes')};
+}
+
+function hoverTitle(text) {
+  return {unifiedhovertitle: {text}};
+}
+
+// One dashed line per distinct loss of an untouched model; runs of the same base share it.
+function baseLines(shown, log, theme) {
+  const labels = new Map(); // value -> labels of its runs
+  for (const run of shown) {
+    const value = run.metrics.get('base_loss')?.values.at(-1);
+    if (value === undefined || (log && value <= 0)) continue;
+    const key = value.toPrecision(4);
+    labels.set(key, [...(labels.get(key) ?? []), run.label]);
+  }
+  return [...labels].map(([value, of]) => ({
+    type: 'line',
+    xref: 'paper',
+    x0: 0,
+    x1: 1,
+    y0: Number(value),
+    y1: Number(value),
+    line: {color: theme.quiet, width: 1.5, dash: '5px,4px'},
+    label: {
+      text: `base model${labels.size > 1 ? ` of ${escape(of.join(', '))}` : ''} ${Number(value)}`,
+      textposition: 'end',
+      yanchor: 'bottom',
+      font: {color: theme.quiet, size: 11},
+    },
+  }));
+}
+
+function colour(run, theme) {
+  return COLOURS[run.slot % COLOURS.length] || theme.text;
+}
+
+// Plotly reads some tags and entities in its texts.
+function escape(label) {
+  const short = label.length > 48 ? `${label.slice(0, 47)}…` : label;
+  return short.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+function theme() {
+  const style = getComputedStyle(element);
+  const value = name => style.getPropertyValue(name).trim();
+  return {
+    text: value('--body-text-color') || style.color,
+    quiet: value('--body-text-color-subdued') || style.color,
+    grid: value('--border-color-primary') || 'rgba(128, 128, 128, 0.3)',
+    paper: value('--background-fill-primary') || 'Canvas',
+    font: style.fontFamily,
+  };
+}
+
+function readZoom(chart, node) {
+  const chosen = ({autorange, range}) => (autorange ? null : [...range]);
+  zoom.x = chosen(node.layout.xaxis);
+  zoom.y[chart.name] = chosen(node.layout.yaxis);
+  scheduleDraw(); // the other charts follow along the x axis
+}
+
+// --- Legend and summary ----------------------------------------------------------------------------------------
+
+function listRuns() {
+  const wanted = JSON.stringify([...runs].map(([id, run]) => [id, run.label, run.slot]));
+  if (runList.dataset.shows === wanted) return; // a button keeps the focus while points come in
+  runList.dataset.shows = wanted;
+  runList.replaceChildren(...[...runs.values()].map(legendItem));
+}
+
+function legendItem(run) {
+  const item = document.createElement('li');
+  const button = document.createElement('button');
+  const name = document.createElement('span');
+  button.type = 'button';
+  button.title = run.label;
+  button.setAttribute('aria-pressed', String(!run.hidden));
+  button.addEventListener('click', () => {
+    run.hidden = !run.hidden;
+    button.setAttribute('aria-pressed', String(!run.hidden));
+    scheduleDraw();
+  });
+  name.textContent = run.label;
+  button.append(swatch(run), name);
+  item.append(button);
+  return item;
+}
+
+function swatch(run) {
+  const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  const dash = DASHES[run.slot % DASHES.length];
+  const attributes = {
+    d: 'M0 5H32',
+    'stroke-width': '3',
+    'stroke-dasharray': dash === 'solid' ? 'none' : dash.replaceAll('px', ''),
+    stroke: colour(run, {text: 'currentColor'}),
+  };
+  for (const [name, value] of Object.entries(attributes)) path.setAttribute(name, value);
+  picture.setAttribute('width', '32');
+  picture.setAttribute('height', '10');
+  picture.setAttribute('aria-hidden', 'true');
+  picture.append(path);
+  return picture;
+}
+
+function scheduleSummary() {
+  if (summary) return;
+  summarise();
+  summary = setTimeout(() => {
+    summary = 0;
+    summarise();
+  }, LABEL_SECONDS * 1000);
+}
+
+function summarise() {
+  const texts = [...runs.values()].map(run => {
+    const last = (metric, name) => {
+      const points = run.metrics.get(metric);
+      return points?.steps.length ? `${name} ${points.values.at(-1).toPrecision(3)} at step ${points.steps.at(-1)}` : '';
+    };
+    const parts = [last('loss', 'training loss'), last('validation_loss', 'held-out loss')].filter(Boolean);
+    return `${run.label}: ${parts.join(', ') || 'no points yet'}.`;
+  });
+  region.setAttribute('aria-label', isEmpty() ? 'Training chart, no points yet.' : `Training chart. ${texts.join(' ')}`);
+}
+
+// --- Wiring ----------------------------------------------------------------------------------------------------
+
+function resetZoom() {
+  zoom = {x: null, y: {}};
+  scheduleDraw();
+}
+
+function onSmoothing() {
+  element.querySelector('output').value = Number(control('smoothing').value).toFixed(2);
+  scheduleDraw();
+}
+
+function onLog() {
+  zoom.y.loss = null; // its numbers were of the other scale
+  scheduleDraw();
+}
+
+function onAlong() {
+  zoom.x = null; // its numbers were of the other unit
+  scheduleDraw();
+}
+
+function onRelease() {
+  if (!held) return;
+  held = false;
+  scheduleDraw(); // at the next frame, after plotly has read the end of the drag
+}
+
+// Plotly is kept under a name of our own: Gradio puts another version at `window.Plotly` for its own plots.
+function loadPlotly() {
+  window.StudioPlotlyLoading ??= new Promise((resolve, reject) => {
+    const {root = '', api_prefix: prefix = '/gradio_api'} = window.gradio_config ?? {};
+    const others = window.Plotly;
+    const script = document.createElement('script');
+    script.src = `${root}${prefix}/file=${encodeURI(props.plotly_path)}`;
+    script.onload = () => {
+      window.StudioPlotly = window.Plotly;
+      if (others) window.Plotly = others;
+      resolve(window.StudioPlotly);
+    };
+    script.onerror = () => reject(new Error(`The chart's script did not load: ${script.src}`));
+    document.head.append(script);
+  });
+  return window.StudioPlotlyLoading;
+}
+
+const resizing = new ResizeObserver(scheduleDraw); // also when a hidden tab comes into view
+const theming = new MutationObserver(scheduleDraw);
+
+function dispose() {
+  resizing.disconnect();
+  theming.disconnect();
+  window.removeEventListener('pointerup', onRelease);
+  window.removeEventListener('pointercancel', onRelease);
+  clearTimeout(summary);
+  CHARTS.map(place).forEach(node => Plotly?.purge(node));
+}
+
+control('smoothing').addEventListener('input', onSmoothing);
+control('log').addEventListener('change', onLog);
+control('along').addEventListener('change', onAlong);
+control('reset').addEventListener('click', resetZoom);
+region.addEventListener('pointerdown', () => { held = true; });
+window.addEventListener('pointerup', onRelease);
+window.addEventListener('pointercancel', onRelease);
+resizing.observe(region);
+for (const node of [document.documentElement, document.body]) {
+  theming.observe(node, {attributes: true, attributeFilter: ['class']});
+}
+watch('value', () => apply(props.value));
+apply(props.value);
+loadPlotly().then(loaded => {
+  Plotly = loaded;
+  scheduleDraw();
+}, console.error);

@@ -1,0 +1,135 @@
+"""The device that trains and answers: which one it is, what it can do, and whose turn it is.
+
+Whoever holds the device holds it alone. Training takes it for one micro-step at a time; chat gets it in between.
+"""
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+import torch
+
+
+class Memory(NamedTuple):
+    """Memory of the device that holds the weights, in bytes."""
+
+    used: int
+    total: int
+
+    @property
+    def free(self) -> int:
+        return self.total - self.used
+
+
+@functools.cache
+def device() -> torch.device:
+    """The best device of this machine: CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+@functools.cache
+def fast_bf16() -> bool:
+    """Whether bf16 matrix products run in hardware here; where they do not, bf16 is slower than fp32."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    if device().type == "mps":
+        return False
+    flags = cpu_flags()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of this CPU as Linux names them; empty where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return frozenset()
+    lines = (line for line in cpuinfo.read_text(errors="replace").splitlines() if line.startswith(("flags", "Features")))
+    return frozenset(next(lines, "").split())
+
+
+def dtype(precision: Literal["auto", "bf16", "fp32"]) -> torch.dtype:
+    """The type frozen weights are kept in and matrix products run in."""
+    if precision == "auto":
+        return torch.bfloat16 if fast_bf16() else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def memory() -> Memory:
+    """Memory of the device now, everybody's use counted."""
+    if device().type == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return Memory(total - free, total)
+    system = psutil.virtual_memory()
+    return Memory(system.total - system.available, system.total)
+
+
+def process_memory_bytes() -> int:
+    """What this process holds: on CUDA the peak of the allocator, elsewhere the resident size."""
+    if device().type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return psutil.Process().memory_info().rss
+
+
+def describe() -> str:
+    """The device in a few words: "CPU 2 cores bf16"."""
+    precision = "bf16" if fast_bf16() else "fp32"
+    if device().type == "cuda":
+        return f"{torch.cuda.get_device_name()} {precision}"
+    if device().type == "mps":
+        return f"Apple GPU {precision}"
+    return f"CPU {psutil.cpu_count(logical=False) or psutil.cpu_count()} cores {precision}"
+
+
+@functools.cache
+def matrix_rate() -> float:
+    """Measured rate of matrix products in the precision `auto` picks, in floating point operations per second."""
+    tokens, width = (512, 1024) if device().type == "cpu" else (4096, 4096)
+    left = torch.randn(tokens, width, device=device(), dtype=dtype("auto"))
+    right = torch.randn(width, width, device=device(), dtype=dtype("auto"))
+    seconds = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        for _ in range(4):
+            (left @ right).sum().item()
+        seconds.append(time.perf_counter() - begun)
+    return 4 * 2 * tokens * width * width / min(seconds)
+
+
+class Turns:
+    """A fair lock on the device: first come, first served, and a holder can see that others wait."""
+
+    def __init__(self) -> None:
+        self._state = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._held = False
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold the device for the length of a `with` block."""
+        ticket = object()
+        with self._state:
+            self._waiting.append(ticket)
+            self._state.wait_for(lambda: not self._held and self._waiting[0] is ticket)
+            self._waiting.popleft()
+            self._held = True
+        try:
+            yield
+        finally:
+            with self._state:
+                self._held = False
+                self._state.notify_all()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for the device."""
+        return bool(self._waiting)
