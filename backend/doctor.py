@@ -18,7 +18,7 @@ from backend import models
 from backend.workspace import Workspace
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
-SETUP = "Run: python3 launch.py setup"
+AFRESH = "Delete the folder .venv, then run: python3 launch.py setup"
 COMFORTABLE_MEMORY_GB = 5  # LoRA on the starter model at the default settings peaks just below this
 COMFORTABLE_DISK_GB = 3  # the starter model, a few runs and their checkpoints
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
@@ -56,10 +56,7 @@ def findings(workspace: Workspace) -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    version = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info < (3, 11):
-        return Finding("python", False, f"{version} is too old. Install Python 3.11 or newer.")
-    return Finding("python", True, version)
+    return Finding("python", True, f"{platform.python_version()} at {sys.executable}")
 
 
 def torch() -> Finding:
@@ -68,14 +65,16 @@ def torch() -> Finding:
         torch = importlib.import_module("torch")
         device = importlib.import_module("backend.device")
     except ImportError as error:
-        return Finding("torch", False, f"{error.name or 'torch'} is not installed. {SETUP}")
+        return Finding("torch", False, f"{error.name or 'torch'} is not installed. {AFRESH}")
     except OSError as error:  # a library inside it that this system cannot load
-        return Finding("torch", False, f"torch is damaged ({error}). Delete .venv, then start again.")
+        return Finding("torch", False, f"torch is damaged ({error}). {AFRESH}")
     text = f"{torch.__version__} on {device.describe()}"
     if device.device().type != "cpu":
-        return Finding("torch", True, f"{text}, {device.memory().free / 1e9:.0f} of {device.memory().total / 1e9:.0f} GB free")
+        used, total = device.memory()
+        return Finding("torch", True, f"{text}, {(total - used) / 1e9:.0f} of {total / 1e9:.0f} GB free")
     if shutil.which("nvidia-smi"):
-        return Finding("torch", False, f"{text}: this torch cannot use the NVIDIA card. Update its driver.", essential=False)
+        advice = f"{text}: this torch cannot use the NVIDIA card. Update the driver."
+        return Finding("torch", False, advice, essential=False)
     speed = "with fast bf16" if device.fast_bf16() else "without fast bf16: training takes fp32, more memory and longer"
     return Finding("torch", True, f"{text}, {speed}")
 
@@ -84,7 +83,7 @@ def memory() -> Finding:
     try:
         system = importlib.import_module("psutil").virtual_memory()
     except ImportError:
-        return Finding("memory", False, f"psutil is not installed. {SETUP}")
+        return Finding("memory", False, f"psutil is not installed. {AFRESH}")
     text = f"{system.available / 1e9:.1f} of {system.total / 1e9:.1f} GB free"
     if system.available < COMFORTABLE_MEMORY_GB * 1e9:
         return Finding("memory", False, f"{text}. Close other programs, or train with small batches.", essential=False)
@@ -99,7 +98,8 @@ def disk(folder: Path) -> Finding:
         return Finding("disk", False, f"{there} cannot be written to. Choose another folder with --workspace.")
     text = f"{free_gb:.1f} GB free for {folder}"
     if free_gb < COMFORTABLE_DISK_GB:
-        return Finding("disk", False, f"{text}. Make room, or choose another folder with --workspace.", essential=free_gb < 1)
+        advice = f"{text}. Make room, or choose another folder with --workspace."
+        return Finding("disk", False, advice, essential=free_gb < 1)
     return Finding("disk", True, text)
 
 
@@ -108,7 +108,7 @@ def packages(requirements: Path) -> Finding:
     pins = re.findall(r"^([\w.-]+)==([\w.]+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
     strangers = [f"{name} {installed(name) or 'missing'}, not {pin}" for name, pin in pins if installed(name) != pin]
     if strangers:
-        return Finding("packages", False, f"{'; '.join(strangers)}. {SETUP}")
+        return Finding("packages", False, f"{'; '.join(strangers)}. {AFRESH}")
     return Finding("packages", True, f"all {len(pins)} at their pinned versions")
 
 
@@ -125,7 +125,7 @@ def starter(workspace: Workspace) -> Finding:
     if (workspace.models / models.STARTER / "config.json").exists():
         return Finding("starter", True, f"unpacked in {workspace.models / models.STARTER}")
     if packed is None or not packed.exists():
-        return Finding("starter", False, f"the starter model is not installed. {SETUP}")
+        return Finding("starter", False, f"the starter model is not installed. {AFRESH}")
     return Finding("starter", True, "installed, to be unpacked at its first use (about 20 s)")
 
 

@@ -19,10 +19,15 @@ from pydantic import (
 from backend.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import torch
     from peft import PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from backend.data.shapes import Record
+    from backend.examples import Example, LeftOut
+    from backend.loss import Scorer
     from backend.models import ModelShape
 
 SPEC_VERSION = 1
@@ -81,6 +86,20 @@ class ObjectiveSettings(Settings):
     record: ClassVar[Literal["messages", "text"]]  # the kind of data set it learns from
 
     name: str
+
+    def examples(
+        self, records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int
+    ) -> "Iterator[Example | LeftOut]":
+        """What is learnt from, row by row, and which rows cannot be, with the reason."""
+        raise NotImplementedError
+
+    def batch_loss(self, scorer: "Scorer", batch: "dict[str, torch.Tensor]") -> "torch.Tensor":
+        """The summed loss of a batch, a scalar; the mean over a step is this divided by its `batch_weight`."""
+        raise NotImplementedError
+
+    def batch_weight(self, batch: "dict[str, torch.Tensor]") -> float:
+        """How many units (tokens, answers, pairs) the batch's loss is summed over."""
+        raise NotImplementedError
 
 
 class DatasetRef(Settings):

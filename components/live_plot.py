@@ -136,7 +136,10 @@ _TEMPLATE = """
 # The demo: two made-up runs that grow while one looks.
 
 
-def demo(*, labels: Sequence[str] = ("three lines", "three lines, rank 64"), start: int = 0, pace: int = 3) -> gr.Blocks:
+LABELS = ("three lines", "three lines, rank 64")
+
+
+def demo(*, labels: Sequence[str] = LABELS, start: int = 0, pace: int = 3) -> gr.Blocks:
     """A page with one fake run per label, `start` steps old, that grow by `pace` steps each half second."""
 
     def on_load() -> tuple[Payload, tuple[int, int]]:
@@ -178,8 +181,16 @@ def _fake(labels: Sequence[str], begin: int, end: int) -> list[Series]:
         if begin == 0:
             curves["base_loss"] = ([0], [2.9])
         for metric, (at, values) in curves.items():
-            seconds = [step * (1.4 + 0.3 * number) for step in at]
-            series.append(Series(run=f"r{number}", label=label, metric=metric, steps=at, seconds=seconds, values=values))
+            series.append(
+                {
+                    "run": f"r{number}",
+                    "label": label,
+                    "metric": metric,
+                    "steps": at,
+                    "seconds": [step * (1.4 + 0.3 * number) for step in at],
+                    "values": values,
+                }
+            )
     return series
 
 

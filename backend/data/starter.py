@@ -1,0 +1,29 @@
+"""The data set that comes along: 176 everyday questions whose answers all keep one visible form, and 24 held out.
+
+In short: ... / Why: ... / Try this: ... - whether a model has learnt it can be told at a glance, and by a rule.
+"""
+
+import re
+from pathlib import Path
+
+from backend.data.readers import inspect, sample_rows
+from backend.data.shapes import guess_mapping
+from backend.data.versions import Card, Datasets
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "data"
+THREE_LINES = FOLDER / "three_lines.jsonl"
+HELD_OUT = FOLDER / "three_lines_heldout.jsonl"
+FORM = re.compile(r"In short: \S.*\nWhy: \S.*\nTry this: \S.*")
+
+
+def keeps_three_lines(answer: str) -> bool:
+    """Whether an answer has the habit: exactly the three lines, in their order."""
+    return FORM.fullmatch(answer.strip()) is not None
+
+
+def import_starter(datasets: Datasets) -> Card:
+    """The starter data as a data set of the workspace; the one there is if it was imported before."""
+    source = inspect(THREE_LINES)
+    mapping = guess_mapping(sample_rows(source))
+    assert mapping is not None
+    return datasets.import_file(source, mapping, name="three lines")

@@ -1,0 +1,119 @@
+"""A row as the model will see it: token ids, and which of them are learnt from.
+
+Characters decide, not token counts: the conversation is rendered once through the chat template, and a token is
+trained when it begins inside an assistant's turn (its end mark included). Single-turn rows come out exactly as in
+TRL's prompt-completion form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.data.shapes import Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Message = dict[str, str]
+SENTINEL = "\ue000{}\ue001"  # private-use characters, never in a vocabulary
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row as tokens. `ids` and `trained` have the same length, uncut."""
+
+    ids: list[int]
+    trained: list[bool]
+
+    def cut(self, max_length: int) -> "Encoded":
+        """The first `max_length` tokens."""
+        return Encoded(self.ids[:max_length], self.trained[:max_length])
+
+    @property
+    def trained_count(self) -> int:
+        return sum(self.trained)
+
+
+def encode(record: Record, tokenizer: "PreTrainedTokenizerBase") -> Encoded:
+    """A record as tokens: a conversation with the assistant's turns trained, or a text trained whole."""
+    if "messages" in record:
+        return encode_messages(record["messages"], tokenizer)
+    ids = tokenizer(record["text"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return Encoded([*ids, tokenizer.eos_token_id], [True] * (len(ids) + 1))
+
+
+def encode_messages(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> Encoded:
+    """A conversation as tokens, every assistant turn trained."""
+    if _fakes_a_turn(messages, tokenizer):
+        return _encode_apart(messages, tokenizer)
+    whole = _render(messages, tokenizer)
+    spans = _assistant_spans(messages, whole, tokenizer)
+    tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    trained = [any(start <= begin < end for start, end in spans) for begin, _ in tokens["offset_mapping"]]
+    return Encoded(tokens["input_ids"], trained)
+
+
+def encode_prompt(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """A conversation up to the point where the assistant is to answer."""
+    if _fakes_a_turn(messages, tokenizer):
+        return [token for ids, _ in _pieces(messages, tokenizer, answer_next=True) for token in ids]
+    return tokenizer(_render(messages, tokenizer, answer_next=True), add_special_tokens=False)["input_ids"]
+
+
+def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", answer_next: bool = False) -> str:
+    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
+
+
+def _assistant_spans(messages: Sequence[Message], whole: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int]]:
+    """Where in the rendered conversation each assistant turn stands, as character ranges."""
+    spans = []
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = _render(messages[:turn], tokenizer, answer_next=True)
+        after = _render(messages[: turn + 1], tokenizer)
+        # some templates write earlier turns differently once later ones follow; those turns cannot be trained on
+        if whole.startswith(before) and whole.startswith(after):
+            spans.append((len(before), len(after)))
+    return spans
+
+
+def _fakes_a_turn(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether somebody's text contains a special token spelt out, such as an end-of-turn mark."""
+    return any(token in message["content"] for message in messages for token in tokenizer.all_special_tokens)
+
+
+def _encode_apart(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> Encoded:
+    ids: list[int] = []
+    trained: list[bool] = []
+    for piece, is_trained in _pieces(messages, tokenizer):
+        ids += piece
+        trained += [is_trained] * len(piece)
+    return Encoded(ids, trained)
+
+
+def _pieces(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", *, answer_next: bool = False
+) -> list[tuple[list[int], bool]]:
+    """Template and contents encoded apart, so that a special token spelt out in a content stays plain text.
+
+    Each piece is (ids, trained); an assistant's content is trained, and so is the end mark the template puts after it.
+    """
+    stand_ins = [{**message, "content": SENTINEL.format(turn)} for turn, message in enumerate(messages)]
+    rest = _render(stand_ins, tokenizer, answer_next)
+    pieces: list[tuple[list[int], bool]] = []
+    after_assistant = False
+    for turn, message in enumerate(messages):
+        between, rest = rest.split(SENTINEL.format(turn), 1)
+        pieces += _template_pieces(between, tokenizer, after_assistant)
+        plain = tokenizer(message["content"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        after_assistant = message["role"] == "assistant"
+        pieces.append((plain, after_assistant))
+    return [*pieces, *_template_pieces(rest, tokenizer, after_assistant)]
+
+
+def _template_pieces(text: str, tokenizer: "PreTrainedTokenizerBase", after_assistant: bool) -> list[tuple[list[int], bool]]:
+    """What the template writes between contents; behind an assistant's answer its first line closes the turn."""
+    closing, line_end, opening = text.partition("\n") if after_assistant else ("", "", text)
+    encoded = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in (closing + line_end, opening)]
+    return [(encoded[0], True), (encoded[1], False)]

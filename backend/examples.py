@@ -1,0 +1,92 @@
+"""Examples and how they become batches: like lengths together, padded on the right as little as can be."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.data.tokens import Encoded
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100  # label of a token nothing is learnt from, as everywhere in this field
+WINDOW = 16  # batches whose rows are sorted by length together; few enough that an epoch's order stays random
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row ready to be learnt from. `labels` equal `input_ids` where trained, else IGNORED."""
+
+    input_ids: list[int]
+    labels: list[int]
+    cut: int  # tokens the length limit took off
+    row: int  # 1-based number in its data set (of the block, for packed text)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that cannot be learnt from, and why."""
+
+    row: int
+    reason: str
+
+
+def example_of(encoded: Encoded, *, cut: int, row: int) -> Example:
+    """An encoded row as an example."""
+    labels = [token if trained else IGNORED for token, trained in zip(encoded.ids, encoded.trained, strict=True)]
+    return Example(encoded.ids, labels, cut, row)
+
+
+def collate(examples: Sequence[Example], pad: int) -> dict[str, "torch.Tensor"]:
+    """{"input_ids": [rows, tokens], "labels": [rows, tokens], "lengths": [rows]}, padded on the right to the longest."""
+    import torch
+
+    width = max(len(example.input_ids) for example in examples)
+    input_ids = torch.full((len(examples), width), pad)
+    labels = torch.full((len(examples), width), IGNORED)
+    for row, example in enumerate(examples):
+        input_ids[row, : len(example.input_ids)] = torch.tensor(example.input_ids)
+        labels[row, : len(example.labels)] = torch.tensor(example.labels)
+    lengths = torch.tensor([len(example.input_ids) for example in examples])
+    return {"input_ids": input_ids, "labels": labels, "lengths": lengths}
+
+
+class LikeLengths:
+    """A batch sampler: every row once an epoch, in an order that only the seed and the epoch decide."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = random.Random(f"{self.seed} {self.epoch}")
+        rows = list(range(len(self.lengths)))
+        order.shuffle(rows)
+        window = self.batch_size * WINDOW
+        batches = [batch for at in range(0, len(rows), window) for batch in self._of_like_length(rows[at : at + window])]
+        order.shuffle(batches)
+        yield from batches
+
+    def _of_like_length(self, rows: list[int]) -> list[list[int]]:
+        rows = sorted(rows, key=lambda row: self.lengths[row])
+        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+
+
+def hold_out(rows: Sequence[str], share: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """Indices to train on and to validate on. Rows with the same key (their prompt) stay on the same side.
+
+    At least one row is held out if `share` is above zero and there are two different keys.
+    """
+    keys = sorted(set(rows))
+    random.Random(seed).shuffle(keys)
+    count = min(len(keys) - 1, max(1, round(share * len(keys)))) if share > 0 and len(keys) > 1 else 0
+    held = set(keys[:count])
+    train = [index for index, key in enumerate(rows) if key not in held]
+    return train, [index for index, key in enumerate(rows) if key in held]

@@ -1,0 +1,165 @@
+"""Answers, one token at a time, for several prompts at once.
+
+Works through every method: soft prompts and prefixes are laid before each prompt by ourselves, so that prompts of
+different length can share a batch and each answers exactly as it would alone. Sampling draws from generators of its
+own, never from torch's global one: chatting must not change the curve of a run in training.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from pydantic import Field
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from backend.specs import Settings
+
+
+class Sampling(Settings):
+    """How the next token is chosen."""
+
+    temperature: float = Field(
+        0.0, ge=0, le=5, title="Temperature",
+        description="0 always takes the likeliest word; higher is more varied, and wilder.",
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, title="Top-p",
+        description="Only the likeliest words that together reach this share may be drawn. Lower is safer.",
+    )
+    max_tokens: int = Field(
+        256, ge=1, le=8192, title="Longest answer (tokens)", description="An answer is cut off after so many tokens.",
+    )
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, title="Seed", description="The same seed and settings give the same answer again.",
+    )
+
+
+@dataclass
+class Prefilled:
+    """A batch that has been read: the logits of the next token and what later steps need."""
+
+    logits: torch.Tensor  # [rows, vocabulary]
+    cache: Any
+    mask: torch.Tensor  # [rows, everything before], 1 where there is something to look at
+    positions: torch.Tensor  # [rows], of the next token
+
+
+class Decoder:
+    """Decodes with one model: base or adapted. `prompts` are token ids, one list per row."""
+
+    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model = model
+        self.causal: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.ends = torch.tensor(sorted(_end_tokens(self.causal, tokenizer)), device=self.causal.device)
+
+    def decode(
+        self, prompts: Sequence[list[int]], sampling: Sampling, *, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Iterator[list[int | None]]:
+        """Yields the next token of every row, None where a row has ended; stops when all have.
+
+        `turn` makes a context that is held while the device works and let go between tokens.
+        """
+        generators = [torch.Generator(self.causal.device).manual_seed(sampling.seed + row) for row in range(len(prompts))]
+        ended = torch.zeros(len(prompts), dtype=torch.bool, device=self.causal.device)
+        state: Prefilled | None = None
+        tokens = torch.empty(0)
+        for _ in range(sampling.max_tokens):
+            with turn(), evaluating(self.model):
+                state = self._read(prompts) if state is None else self._step(state, tokens)
+                tokens = choose(state.logits, sampling, generators)
+            ended = ended | torch.isin(tokens, self.ends)
+            yield [None if done else token for token, done in zip(tokens.tolist(), ended.tolist(), strict=True)]
+            if ended.all():
+                return
+
+    def _read(self, prompts: Sequence[list[int]]) -> Prefilled:
+        """One pass over the prompts, padded on the left, behind whatever the method puts before them."""
+        causal, embed = self.causal, self.causal.get_input_embeddings()
+        before, cache, prefix = self._learnt_beginning(len(prompts))
+        width = max(map(len, prompts)) + before.shape[1]
+        rows = [torch.cat((head, embed(torch.tensor(ids, device=causal.device)))) for head, ids in zip(before, prompts, strict=True)]
+        embeds = torch.stack([torch.nn.functional.pad(row, (0, 0, width - len(row), 0)) for row in rows])
+        mask = torch.stack([(torch.arange(width, device=causal.device) >= width - len(row)).long() for row in rows])
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + prefix
+        mask = torch.cat((mask.new_ones(len(rows), prefix), mask), 1)
+        outputs = causal(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+            logits_to_keep=1,
+        )
+        return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, positions[:, -1] + 1)
+
+    def _step(self, state: Prefilled, tokens: torch.Tensor) -> Prefilled:
+        mask = torch.cat((state.mask, state.mask.new_ones(len(tokens), 1)), 1)
+        outputs = self.causal(
+            input_ids=tokens[:, None], attention_mask=mask, position_ids=state.positions[:, None],
+            past_key_values=state.cache, use_cache=True,
+        )
+        return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, state.positions + 1)
+
+    def _learnt_beginning(self, rows: int) -> tuple[torch.Tensor, Any, int]:
+        """(vectors before each prompt [rows, n, width], a cache with a learnt prefix or None, the prefix's length)."""
+        embed = self.causal.get_input_embeddings()
+        nothing = embed.weight.new_zeros(rows, 0, embed.weight.shape[1])
+        if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
+            return nothing, None, 0
+        config = self.model.active_peft_config
+        learnt = self.model.get_prompt(rows)
+        if str(config.peft_type.value) == "PREFIX_TUNING":
+            return nothing, learnt, config.num_virtual_tokens
+        return learnt.to(nothing.dtype), None, 0
+
+
+class evaluating(AbstractContextManager[None]):
+    """No gradients and no dropout inside; the model is put back as it was."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.no_grad = model, torch.no_grad()
+
+    def __enter__(self) -> None:
+        self.was_training = self.model.training
+        if self.was_training:
+            self.model.eval()
+        self.no_grad.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.no_grad.__exit__(*error)
+        if self.was_training:
+            self.model.train()
+
+
+def choose(logits: torch.Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """The next token of each row. logits: [rows, vocabulary] -> [rows]."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    probabilities = (logits.float() / sampling.temperature).softmax(-1)
+    ranked, order = probabilities.sort(-1, descending=True)
+    before = ranked.cumsum(-1) - ranked  # what the likelier ones hold; the likeliest is always kept
+    ranked[before >= sampling.top_p] = 0
+    drawn = [torch.multinomial(row, 1, generator=generator) for row, generator in zip(ranked, generators, strict=True)]
+    return order.gather(-1, torch.stack(drawn))[:, 0]
+
+
+def answers(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], sampling: Sampling,
+    *, turn: Callable[[], AbstractContextManager[None]] = nullcontext, should_stop: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Whole answers to a batch of prompts, shorter if told to stop."""
+    if not prompts:
+        return []
+    said: list[list[int]] = [[] for _ in prompts]
+    for tokens in Decoder(model, tokenizer).decode(prompts, sampling, turn=turn):
+        for row, token in enumerate(tokens):
+            if token is not None:
+                said[row].append(token)
+        if should_stop():
+            break
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    configured = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*configured, tokenizer.eos_token_id] if token is not None}

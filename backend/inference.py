@@ -1,0 +1,186 @@
+"""Answers from base models and from runs. One copy of a base's weights serves every adapter and the base itself.
+
+An adapter is attached to a second tree of modules whose tensors are the base's own. So the base pane is the untouched
+base model by construction, and loading one more adapter costs its own few megabytes.
+"""
+
+import copy
+import itertools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from peft import PeftConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import backend.tuners.bottleneck  # noqa: F401  registers the adapter kind, so that PEFT can load it
+from backend import models
+from backend.data.tokens import Message, encode_prompt
+from backend.device import Turns, device, dtype
+from backend.errors import UserError
+from backend.generation import Decoder, Sampling
+from backend.runs import Run, Runs
+from backend.trainer import is_whole
+from backend.workspace import Workspace
+
+LOADED_AT_ONCE = 4  # whole models and adapters kept in memory
+UPDATE_SECONDS = 0.1  # a page cannot read faster than ten updates a second
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who answers: a base model by name, or a run by id."""
+
+    kind: Literal["base", "run"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer so far."""
+
+    text: str
+    tokens: int
+    tokens_per_second: float
+    first_token_seconds: float
+    end: Literal["", "finished", "cut off", "stopped"]  # empty while it goes on
+
+
+class Shelf:
+    """Models in memory, the least recently used put away first."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.runs = workspace, Runs(workspace)
+        self._loaded: OrderedDict[tuple[str, str], tuple[torch.nn.Module, PreTrainedTokenizerBase]] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, speaker: Speaker) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+        """The model and tokenizer of a speaker, loaded if need be. Raises `UserError`."""
+        with self._lock:
+            if speaker.kind == "base":
+                return self._base(models.locate(speaker.name, self.workspace))
+            return self._adapted(self.runs.get(speaker.name))
+
+    def put_away(self, run_id: str) -> None:
+        """Forget a run's weights, before it is deleted."""
+        with self._lock:
+            self._loaded.pop(("run", run_id), None)
+
+    def _base(self, folder: Path) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+        def load() -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+            return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
+
+        return self._kept(("base", str(folder)), load)
+
+    def _adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+        return self._kept(("run", run.id), partial(self._load_adapted, run))
+
+    def _load_adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+        if not run.has_result or not is_whole(run.result):
+            raise UserError(f"{run.label['name']} has no result to chat with, or it is damaged. Train or resume it first.")
+        tokenizer = models.load_tokenizer(run.result)
+        if run.spec.method.name == "full":
+            return models.load(run.result, dtype("auto"), device=device()), tokenizer
+        base, _ = self._base(models.locate(run.spec.base_model, self.workspace))
+        return attach_adapter(base, run.result, run.label["name"]), tokenizer
+
+    def _kept(
+        self, key: tuple[str, str], load: Callable[[], tuple[torch.nn.Module, PreTrainedTokenizerBase]]
+    ) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+        if key not in self._loaded:
+            self._loaded[key] = load()
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > LOADED_AT_ONCE:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+
+def share_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A second tree of modules over the same tensors: what is attached to it leaves the first one as it was."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
+def attach_adapter(base: torch.nn.Module, folder: Path, name: str) -> PeftModel:
+    """An adapter on a base, sharing its weights. Raises `UserError` where they do not fit together."""
+    shared = share_weights(base)  # type: ignore[arg-type]
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        adapted = PeftModel.from_pretrained(shared, str(folder), config=config, use_safetensors=True)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f'The adapter of "{name}" does not fit {base.config.name_or_path or "this model"}: it was made for '
+            f"{config.base_model_name_or_path or 'another'}, or it is damaged. Choose the model it was trained on."
+        ) from error
+    return adapted.eval()
+
+
+class Playground:
+    """Streams answers. Each token is one quick turn on the device, so two panes and a training run go on together."""
+
+    def __init__(self, workspace: Workspace, turns: Turns) -> None:
+        self.shelf, self.turns = Shelf(workspace), turns
+
+    def stream(
+        self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, *, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Reply]:
+        """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
+        with self.turns.take(quick=True):
+            model, tokenizer = self.shelf.get(speaker)
+        ids = encode_prompt(messages, tokenizer)
+        room = model.config.max_position_embeddings - len(ids)
+        if room < 1:
+            raise UserError(
+                f"The conversation is {len(ids):,} tokens long, and the model reads at most "
+                f"{model.config.max_position_embeddings:,}. Clear it, or ask something shorter."
+            )
+        limited = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
+        yield from self._speak(Decoder(model, tokenizer), tokenizer, ids, limited, stopped)
+
+    def _speak(
+        self, decoder: Decoder, tokenizer: PreTrainedTokenizerBase, ids: list[int], sampling: Sampling,
+        stopped: Callable[[], bool],
+    ) -> Iterator[Reply]:
+        said: list[int] = []
+        begun, first, shown = time.perf_counter(), 0.0, 0.0
+        end: Literal["finished", "cut off", "stopped"] = "cut off"
+        for (token,) in decoder.decode([ids], sampling, turn=partial(self.turns.take, quick=True)):
+            now = time.perf_counter()
+            first = first or now - begun
+            if token is None:
+                end = "finished"
+                break
+            said.append(token)
+            if stopped():
+                end = "stopped"
+                break
+            if now - shown > UPDATE_SECONDS:
+                shown = now
+                yield _reply(tokenizer, said, begun, first, "")
+        yield _reply(tokenizer, said, begun, first, end)
+
+
+def _reply(tokenizer: PreTrainedTokenizerBase, said: list[int], begun: float, first: float, end: str) -> Reply:
+    text = tokenizer.decode(said, skip_special_tokens=True)
+    if not end:
+        text = text.rstrip("\ufffd")  # half of a character whose other bytes are still to come
+    seconds = max(time.perf_counter() - begun - first, 1e-6)
+    return Reply(text, len(said), max(len(said) - 1, 0) / seconds, first, end)  # type: ignore[arg-type]
+
+
+def nearest_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase, *, count: int = 3) -> list[list[tuple[str, float]]]:
+    """For each learnt vector of a soft prompt, the vocabulary's nearest tokens and their cosine similarity."""
+    learnt = model.get_prompt(1)[0].float()  # [virtual_tokens, width]
+    words = model.get_base_model().get_input_embeddings().weight.float()  # [vocabulary, width]
+    similarity = torch.nn.functional.normalize(learnt, dim=1) @ torch.nn.functional.normalize(words, dim=1).t()
+    best = similarity.topk(count, dim=1)
+    return [
+        [(tokenizer.decode([token]), score) for token, score in zip(ids, scores, strict=True)]
+        for ids, scores in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

@@ -1,0 +1,128 @@
+"""The cross-entropy of a language model, made only where something is learnt.
+
+A vocabulary has tens of thousands of entries, so logits are most of the work and of the memory of a small model's
+step. Prompts and padding are never scored here, and logits exist for one chunk of tokens at a time.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel
+
+from backend.examples import IGNORED
+
+CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
+
+
+class Scorer:
+    """Scores a model's trained tokens. Made once per model; works through the wrappers of PEFT and of Accelerate.
+
+    The head is taken off for the body's pass and applied to trained positions only. Architectures that do more than
+    one matrix product there (scaling, soft caps) are found out by a trial and scored through their own logits.
+    """
+
+    def __init__(self, model: nn.Module, unwrapped: nn.Module) -> None:
+        """`model` is called; `unwrapped` is the same without what Accelerate may have put around it."""
+        self.model = model
+        self.causal: PreTrainedModel = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
+        self.head: nn.Linear = self.causal.get_output_embeddings()
+        self.plain_head = self._head_is_one_product()
+
+    def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of -log p(label | before) over positions with a label.
+
+        input_ids, labels: [rows, tokens], padded on the right; labels are IGNORED where nothing is learnt.
+        weights: [rows, tokens], the weight of each label. Returns a scalar in fp32.
+        """
+        wanted = labels[:, 1:] != IGNORED  # the token at t is predicted from those before it
+        targets, weights = labels[:, 1:][wanted], weights[:, 1:][wanted]
+        if not self.plain_head:
+            logits = self._outputs(input_ids)[:, :-1][wanted]
+            return (F.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
+        with _taken_off(self.head):
+            hidden = self._outputs(input_ids)[:, :-1][wanted]  # [wanted, width]
+        return HeadLoss.apply(hidden, self.head.weight, self.head.bias, targets, weights)
+
+    def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """What the model puts out for the text itself: a soft prompt's own positions are dropped.
+
+        No attention mask: causal attention never looks right, where the padding is.
+        """
+        outputs = self.model(input_ids=input_ids, use_cache=False).logits
+        return outputs[:, outputs.shape[1] - input_ids.shape[1] :]
+
+    @torch.no_grad()
+    def _head_is_one_product(self) -> bool:
+        trial = torch.arange(4, device=self.causal.device)[None]
+        was_training = self.causal.training
+        self.causal.eval()  # dropout would make the two passes differ
+        logits = self.causal(input_ids=trial, use_cache=False).logits
+        with _taken_off(self.head):
+            hidden = self.causal(input_ids=trial, use_cache=False).logits
+        self.causal.train(was_training)
+        if hidden.shape[-1] != self.head.weight.shape[1]:
+            return False
+        return torch.allclose(F.linear(hidden, self.head.weight, self.head.bias).float(), logits.float(), rtol=1e-3, atol=1e-3)
+
+
+class HeadLoss(torch.autograd.Function):
+    """Weighted cross-entropy of a linear head, with gradients made in the forward pass, chunk by chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> torch.Tensor:
+        """hidden [N, D], weight [V, D], bias [V], targets [N], weights [N] -> scalar."""
+        products = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) else weight.dtype
+        head, total = weight.to(products), torch.zeros((), device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.zeros(bias.shape, device=bias.device) if ctx.needs_input_grad[2] else None
+        step = CHUNK.get(hidden.device.type, 1024)
+        for start in range(0, len(targets), step):
+            rows = slice(start, start + step)
+            part = hidden[rows].to(products)
+            logits = F.linear(part, head).float()  # [chunk, V]
+            if bias is not None:
+                logits += bias
+            norm = logits.logsumexp(-1)
+            picked = logits.gather(1, targets[rows, None])[:, 0]
+            total += ((norm - picked) * weights[rows]).sum()
+            if not any(ctx.needs_input_grad):
+                continue
+            logits.sub_(norm[:, None]).exp_()  # now probabilities, and soon d loss / d logits
+            logits[torch.arange(len(part), device=logits.device), targets[rows]] -= 1
+            grad = logits.mul_(weights[rows, None])
+            if grad_bias is not None:
+                grad_bias += grad.sum(0)
+            grad = grad.to(products)
+            if grad_hidden is not None:
+                grad_hidden[rows] = grad @ head
+            if grad_weight is not None:
+                grad_weight += grad.t() @ part
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        grads = (None if grad is None else grad * upstream.to(grad.dtype) for grad in ctx.saved_tensors)
+        return (*grads, None, None)
+
+
+@contextmanager
+def _taken_off(head: nn.Module) -> Iterator[None]:
+    """The model without its head: what goes into it comes out. Library hooks on the head are put back after."""
+    hooked = head.__dict__.get("forward")
+    head.forward = lambda hidden: hidden  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del head.forward
+        if hooked is not None:
+            head.forward = hooked  # type: ignore[method-assign]

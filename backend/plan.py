@@ -1,0 +1,276 @@
+"""The truth before the start: steps, rows cut or left out, memory, time; and everything that cannot work, at once."""
+
+import math
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.data.readers import inspect, sample_rows
+from backend.data.shapes import Record, guess_mapping
+from backend.data.versions import Datasets
+from backend.errors import UserError
+from backend.examples import Example, LeftOut, hold_out
+from backend.models import ModelShape, load_tokenizer, locate, shape, tokenizer_notes
+from backend.runs import Run, Runs, true_events
+from backend.specs import DatasetRef, RunSpec, TrainingSettings
+from backend.workspace import Workspace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+STEPS_WANTED = 60  # enough for a curve and, on the starter data, for the habit (README, "What the methods learn")
+MOST_EPOCHS = 10
+EVALUATIONS = 8
+ROWS_LOOKED_AT = 2_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How rows become steps."""
+
+    batch_size: int  # rows in a micro-batch
+    accumulation: int  # micro-batches in a step
+    steps_per_epoch: int
+    total_steps: int
+    evaluate_every: int  # steps
+
+    @property
+    def epochs(self) -> float:
+        return self.total_steps / self.steps_per_epoch
+
+    def with_smaller_batches(self) -> "Schedule":
+        """Half the rows at once, the same rows per step: for when memory runs out."""
+        return Schedule(
+            math.ceil(self.batch_size / 2), self.accumulation * 2, self.steps_per_epoch, self.total_steps, self.evaluate_every
+        )
+
+
+def schedule(training: TrainingSettings, rows: int) -> Schedule:
+    """Steps for so many training examples; what the settings leave open is chosen to fit them."""
+    batch_size = min(training.batch_size, max(rows, 1))
+    batches = max(1, math.ceil(rows / batch_size))
+    accumulation = min(training.accumulation, batches)
+    steps_per_epoch = math.ceil(batches / accumulation)
+    epochs = training.epochs or min(max(STEPS_WANTED / steps_per_epoch, 1), MOST_EPOCHS)
+    total = training.max_steps or max(1, math.ceil(epochs * steps_per_epoch))
+    every = training.evaluate_every or max(1, math.ceil(total / EVALUATIONS))
+    return Schedule(batch_size, accumulation, steps_per_epoch, total, min(every, total))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A data set split and made ready: what is learnt from, what is held out, what is left out and why."""
+
+    train: list[Example]
+    validation: list[Example]
+    left_out: dict[str, int]  # reason -> rows
+    probes: list[str]  # prompts of the first held-out rows
+
+    @property
+    def cut(self) -> int:
+        """Rows the length limit shortened."""
+        return sum(example.cut > 0 for example in [*self.train, *self.validation])
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        return sum(len(example.input_ids) for example in self.train)
+
+    @property
+    def trained_tokens_per_epoch(self) -> int:
+        return sum(label >= 0 for example in self.train for label in example.labels)
+
+
+def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> Rows:
+    """Split records into training and held-out examples. The same prompt never stands on both sides."""
+    training, held = hold_out([prompt_of(record) for record in records], spec.training.validation_share, seed=spec.training.seed)
+    left_out: Counter[str] = Counter()
+    sides: list[list[Example]] = []
+    for indices in (training, held):
+        made = list(spec.objective.examples((records[i] for i in indices), tokenizer, spec.training.max_length))
+        left_out.update(item.reason for item in made if isinstance(item, LeftOut))
+        sides.append([item for item in made if isinstance(item, Example)])
+    prompts = [prompt_of(records[i]) for i in held or training if "messages" in records[i]]
+    return Rows(sides[0], sides[1], dict(left_out), prompts[:3])
+
+
+def prompt_of(record: Record) -> str:
+    """What a row asks: its first user turn; the text itself where nothing is asked."""
+    if "messages" in record:
+        return next((m["content"] for m in record["messages"] if m["role"] == "user"), "")
+    return record["text"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The card before the start."""
+
+    schedule: Schedule
+    rows: int
+    train_rows: int
+    validation_rows: int
+    cut_rows: int
+    left_out: dict[str, int]
+    tokens_per_epoch: int
+    trainable_parameters: int
+    parameters: int
+    memory_bytes: int
+    memory_free_bytes: int
+    seconds: float
+    measured_speed: bool  # whether the time comes from an earlier run here rather than from arithmetic
+    estimated_from: int | None  # rows looked at, where not all were
+    notes: list[str] = field(default_factory=list)
+
+
+def plan(spec: RunSpec, workspace: Workspace) -> Plan:
+    """Check a spec against model, data, memory and disk. Raises `UserError` listing all that cannot work."""
+    from backend.device import memory
+
+    problems: list[str] = []
+    folder, records, total = None, [], 0
+    try:
+        folder = locate(spec.base_model, workspace)
+    except UserError as error:
+        problems += error.problems
+    try:
+        records, total = _some_records(spec, workspace)
+    except UserError as error:
+        problems += error.problems
+    if folder is None or not records:
+        raise UserError(*(problems or ["The data set has no rows. Import one that has."]))
+
+    measured = shape(folder)
+    rows = make_rows(spec, records, load_tokenizer(folder))
+    scale = total / len(records)
+    train_rows = round(len(rows.train) * scale)
+    steps = schedule(spec.training, train_rows)
+    needed = memory_bytes(spec, measured, rows, steps.batch_size)
+    room = memory()
+    problems += _impossible(spec, measured, rows, needed, room.free)
+    problems += _too_little_disk(spec, measured, workspace)
+    if problems:
+        raise UserError(*problems)
+    seconds, known = _seconds(spec, measured, rows, steps, workspace)
+    return Plan(
+        schedule=steps, rows=total, train_rows=train_rows, validation_rows=round(len(rows.validation) * scale),
+        cut_rows=round(rows.cut * scale), left_out={reason: round(n * scale) for reason, n in rows.left_out.items()},
+        tokens_per_epoch=round(rows.tokens_per_epoch * scale), parameters=measured.parameters,
+        trainable_parameters=spec.method.trainable_parameters(measured), memory_bytes=needed, memory_free_bytes=room.free,
+        seconds=seconds, measured_speed=known, estimated_from=len(records) if len(records) < total else None,
+        notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps)],
+    )
+
+
+def _some_records(spec: RunSpec, workspace: Workspace) -> tuple[list[Record], int]:
+    """Up to ROWS_LOOKED_AT records spread over the data set, and how many there are."""
+    datasets = Datasets(workspace)
+    if spec.data.id is None:
+        raise UserError("Import the file as a data set first; a run learns from a saved version.")
+    card = datasets.card(spec.data.id, spec.data.version)
+    if card.record != spec.objective.record:
+        wanted = "conversations" if spec.objective.record == "messages" else "plain text"
+        raise UserError(
+            f'"{spec.objective.title}" learns from {wanted}, and {card.name} holds '
+            f"{'plain text' if card.record == 'text' else 'conversations'}. Choose other data, or another objective."
+        )
+    every = max(1, math.ceil(card.rows / ROWS_LOOKED_AT))
+    records = [record for index, record in enumerate(datasets.iterate(card.id, card.version)) if index % every == 0]
+    return records, card.rows
+
+
+def _impossible(spec: RunSpec, measured: ModelShape, rows: Rows, needed: int, free: int) -> list[str]:
+    problems = []
+    if not rows.train:
+        reasons = "; ".join(f"{count} rows: {reason}" for reason, count in rows.left_out.items()) or "there are no rows"
+        problems.append(f"No row is left to learn from ({reasons}). Raise the maximum length, or choose other data.")
+    if spec.training.max_length > measured.context:
+        problems.append(
+            f"The maximum length of {spec.training.max_length:,} tokens is more than this model's {measured.context:,}. Lower it."
+        )
+    if needed > free:
+        problems.append(
+            f"About {gigabytes(needed)} of memory is needed and {gigabytes(free)} is free. Lower the batch size or the "
+            "maximum length, choose another method, or close other programs."
+        )
+    return problems
+
+
+def _too_little_disk(spec: RunSpec, measured: ModelShape, workspace: Workspace) -> list[str]:
+    trainable = spec.method.trainable_parameters(measured)
+    needed = trainable * (4 + 12) + 50_000_000  # best weights, and a checkpoint with the optimiser's two moments
+    free = shutil.disk_usage(workspace.root).free
+    if needed <= free:
+        return []
+    return [f"The run needs about {gigabytes(needed)} of disk and {gigabytes(free)} is free. Delete old runs, or use another disk."]
+
+
+def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: int) -> int:
+    """Estimate of what a run takes beyond what is in use now: weights, gradients, AdamW's moments, activations."""
+    from backend.device import dtype
+
+    products = dtype(spec.training.precision)
+    trainable = spec.method.trainable_parameters(measured)
+    lengths = sorted((len(example.input_ids) for example in rows.train), reverse=True)
+    tokens = batch_size * statistics.mean(lengths[:batch_size]) if lengths else 0
+    inner = sum(p.outputs for p in measured.projections)
+    # per token and layer: what autograd keeps of norms, projections, rotary turns, attention and the MLP's product
+    activations = tokens * measured.layers * (12 * measured.hidden + 3 * inner) * products.itemsize
+    learning = trainable * (4 + 8 + (0 if spec.method.name == "full" else 4))  # gradient, two moments, fp32 weight
+    return int(spec.method.weight_bytes(measured, products) + learning + activations + 300_000_000)
+
+
+def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, workspace: Workspace) -> tuple[float, bool]:
+    """Rough time of a run, and whether it rests on the measured speed of an earlier one."""
+    from backend.device import matrix_rate
+
+    known = _known_speed(spec, workspace)
+    per_row = rows.tokens_per_epoch / max(len(rows.train), 1)
+    tokens = per_row * steps.batch_size * steps.accumulation * steps.total_steps
+    passes = 6 if spec.method.name == "full" else 4  # forward 2, backward 2, and 2 more where every weight learns
+    speed = known or 0.2 * matrix_rate() / (passes * measured.parameters)
+    held_out = sum(len(example.input_ids) for example in rows.validation) / 2.5  # a forward pass alone
+    evaluations = steps.total_steps / steps.evaluate_every + 1
+    return (tokens + held_out * evaluations) / speed + 5 * evaluations, known is not None
+
+
+def _known_speed(spec: RunSpec, workspace: Workspace) -> float | None:
+    """Median tokens per second of the newest run here with the same model and method."""
+    runs = Runs(workspace)
+    for run_id in runs.ids()[:20]:
+        run: Run = runs.get(run_id)
+        if (run.spec.base_model, run.spec.method.name) == (spec.base_model, spec.method.name):
+            events = true_events(run.events.read()[0])
+            speeds = [event["tokens_per_second"] for event in events if event["kind"] == "step"]
+            if len(speeds) >= 5:
+                return statistics.median(speeds)
+    return None
+
+
+def _advice(spec: RunSpec, rows: Rows, steps: Schedule) -> list[str]:
+    notes = []
+    if not rows.validation and spec.training.validation_share > 0:
+        notes.append("Too few rows to hold any out: there will be no held-out loss, and no early stop.")
+    if steps.total_steps < 20:
+        notes.append(f"Only {steps.total_steps} steps. More epochs or a smaller batch give the model more to learn from.")
+    return notes
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in words: "1.8 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def with_saved_data(spec: RunSpec, workspace: Workspace) -> RunSpec:
+    """The same spec, its file imported as a data set; the same content gives the same version again."""
+    if spec.data.path is None:
+        card = Datasets(workspace).card(spec.data.id, spec.data.version)
+        return spec.model_copy(update={"data": DatasetRef(id=card.id, version=card.version)})
+    source = inspect(Path(spec.data.path).expanduser())
+    mapping = guess_mapping(sample_rows(source))
+    if mapping is None:
+        raise UserError(f"What the columns of {source.name} mean is not clear. Import it in the Data tab, and say so there.")
+    card = Datasets(workspace).import_file(source, mapping, name=Path(spec.data.path).stem.replace("_", " "))
+    return spec.model_copy(update={"data": DatasetRef(id=card.id, version=card.version)})

@@ -1,0 +1,281 @@
+"""The trainer every objective shares: transformers' Trainer, with the few places replaced where the stock code loses.
+
+Ours: how batches are made (like lengths together), how the loss is computed (only where something is learnt), when
+to evaluate, how a checkpoint is written (whole or not at all), and what happens on NaN and on stop.
+"""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from backend.device import device, process_memory_bytes
+from backend.examples import Example, LikeLengths, collate
+from backend.generation import evaluating
+from backend.loss import Scorer
+from backend.plan import Schedule
+from backend.specs import RunSpec
+
+Emit = Callable[..., Any]
+Turn = Callable[[], AbstractContextManager[None]]
+SAVING_SHARE = 0.05  # of the time: checkpoints are skipped while writing them would take more
+
+
+class Diverged(Exception):
+    """The loss or a gradient is no longer a number."""
+
+
+class Reporter:
+    """Where a run's trainer tells what happens, and asks whether to go on."""
+
+    def __init__(self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext) -> None:
+        self.emit, self.should_stop, self.turn = emit, should_stop, turn
+        self.peak_memory_bytes = 0
+
+    def note_memory(self) -> None:
+        self.peak_memory_bytes = max(self.peak_memory_bytes, process_memory_bytes())
+
+
+class StudioTrainer(Trainer):
+    """Trains one model on examples towards one objective, telling a `Reporter` of every step."""
+
+    def __init__(
+        self, model: torch.nn.Module, spec: RunSpec, schedule: Schedule, *, train: Sequence[Example],
+        validation: Sequence[Example], pad: int, report: Reporter, checkpoints: Path, autocast: torch.dtype | None,
+        probe: Callable[[int], None],
+    ) -> None:
+        self.spec, self.schedule, self.report, self.checkpoints = spec, schedule, report, checkpoints
+        self.train_examples, self.autocast, self.probe = train, autocast, probe
+        self.validation = [collate(batch, pad) for batch in in_order(validation, schedule.batch_size)]
+        self.collate = partial(collate, pad=pad)
+        self.batches = LikeLengths([len(e.input_ids) for e in train], schedule.batch_size, seed=spec.training.seed)
+        self.best_loss: float | None = None
+        self.best_step = 0
+        self.worse_in_a_row = 0
+        self.seconds_before = 0.0  # trained before this process took the run up
+        self.seconds_saving = 0.0
+        self.began = self.step_began = time.perf_counter()
+        self.step_tokens = 0
+        self.scorer: Scorer | None = None
+        self.loss_is_scaled_for_ga = True
+        super().__init__(model, _arguments(spec, schedule, checkpoints), callbacks=[_Conductor(self)])
+        self.loss_is_scaled_for_ga = True
+
+    # -- batches and loss
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        loader = torch.utils.data.DataLoader(self.train_examples, batch_sampler=self.batches, collate_fn=self.collate)
+        return self.accelerator.prepare(loader)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor:
+        """What the step's summed loss is divided by, over all its micro-batches and all processes."""
+        weight = torch.tensor(sum(map(self.spec.objective.batch_weight, batch_samples)), device=device)
+        return self.accelerator.gather(weight).sum() if self.args.world_size > 1 else weight
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        self.step_tokens += int(inputs["lengths"].sum())
+        with self.report.turn():
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        self.report.note_memory()
+        if not torch.isfinite(loss):
+            raise Diverged(f"the loss is {loss.item()}")
+        return loss
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        total = self._summed_loss(model, inputs)
+        return total / num_items_in_batch * self.args.world_size  # gradients are averaged over processes
+
+    def _summed_loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        if self.scorer is None or self.scorer.model is not model:
+            self.scorer = Scorer(model, self.accelerator.unwrap_model(model))
+        with torch.autocast(device().type, dtype=self.autocast, enabled=self.autocast is not None):
+            return self.spec.objective.batch_loss(self.scorer, batch)
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and not math.isfinite(norm):
+            raise Diverged(f"the gradient's norm is {float(norm)}")  # before the optimiser takes it up
+        return norm
+
+    # -- what is told
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:
+            return  # the Trainer's closing statistics; ours are in the events
+        now = time.perf_counter()
+        self.report.emit(
+            "step", step=self.state.global_step, epoch=round(self.state.epoch or 0, 4), loss=logs["loss"],
+            learning_rate=logs["learning_rate"], grad_norm=logs.get("grad_norm"), seconds=round(self.seconds, 3),
+            tokens_per_second=round(self.step_tokens / max(now - self.step_began, 1e-9), 1),
+        )
+        self.step_began, self.step_tokens = now, 0
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, over every process that had this run."""
+        return self.seconds_before + time.perf_counter() - self.began
+
+    # -- evaluation
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Held-out loss and probe answers; keeps the best weights, and stops early if asked to."""
+        step = self.state.global_step
+        loss = self.held_out_loss()
+        if loss is not None:
+            self.report.emit("evaluated", step=step, loss=loss, seconds=round(self.seconds, 3))
+            self._judge(loss, step)
+        if not self.report.should_stop():
+            self.probe(step)
+        if self.seconds_saving <= SAVING_SHARE * self.seconds:
+            self.control.should_save = True
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
+        self.step_began = time.perf_counter()
+        return {}
+
+    def held_out_loss(self) -> float | None:
+        """Mean loss over the held-out examples; None without any, or if told to stop on the way."""
+        total = weight = 0.0
+        for batch in self.validation:
+            with self.report.turn(), evaluating(self.model):
+                batch = self._prepare_inputs(batch)
+                total += self._summed_loss(self.model, batch).item()
+                weight += self.spec.objective.batch_weight(batch)
+            if self.report.should_stop():
+                return None
+        return total / weight if weight else None
+
+    def _judge(self, loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"the held-out loss is {loss}")
+        if self.best_loss is None or loss < self.best_loss:
+            self.best_loss, self.best_step, self.worse_in_a_row = loss, step, 0
+            self.save_weights(self.checkpoints / "best")
+            self.report.emit("saved", step=step, path="checkpoints/best", best=True)
+            return
+        self.worse_in_a_row += 1
+        if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
+            self.control.should_training_stop = True
+
+    # -- checkpoints
+
+    def save_weights(self, folder: Path) -> None:
+        """The weights alone, whole or not at all, in place of what was there."""
+        partial_folder = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        self._save(str(partial_folder))
+        put_in_place(partial_folder, folder)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """PEFT's own format, or safetensors of the model. No pickled arguments."""
+        assert output_dir is not None
+        extra = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        self.model.save_pretrained(output_dir, state_dict=state_dict, **extra)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """All that resuming needs, written aside and then put in place; the one before goes once this one is whole."""
+        begun = time.perf_counter()
+        staging = self.checkpoints / ".writing"
+        shutil.rmtree(staging, ignore_errors=True)
+        self.args.output_dir = str(staging)
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.output_dir = str(self.checkpoints)
+        step = self.state.global_step
+        place = self.checkpoints / f"step-{step}"
+        (staging / f"checkpoint-{step}" / "progress.json").write_text(json.dumps(self._progress()))
+        put_in_place(staging / f"checkpoint-{step}", place)
+        shutil.rmtree(staging, ignore_errors=True)
+        self.report.emit("saved", step=step, path=f"checkpoints/{place.name}", best=False)
+        for older in whole_checkpoints(self.checkpoints):
+            if older != place:
+                shutil.rmtree(older, ignore_errors=True)
+        self.seconds_saving += time.perf_counter() - begun
+        self.step_began = time.perf_counter()
+
+    def _progress(self) -> dict[str, Any]:
+        return {"v": 1, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
+                "seconds": self.seconds}
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint, on the same curve."""
+        progress = json.loads((checkpoint / "progress.json").read_text())
+        self.best_loss, self.best_step = progress["best_loss"], progress["best_step"]
+        self.worse_in_a_row, self.seconds_before = progress["worse_in_a_row"], progress["seconds"]
+        self.train(resume_from_checkpoint=str(checkpoint))
+
+
+class _Conductor(TrainerCallback):
+    """Decides after each step whether to evaluate, to stop, and to save."""
+
+    def __init__(self, trainer: StudioTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.began = self.trainer.step_began = time.perf_counter()
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.batches.set_epoch(int(state.epoch or 0))
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.trainer.report.should_stop():
+            control.should_training_stop = control.should_save = True
+        elif state.global_step % self.trainer.schedule.evaluate_every == 0 or state.global_step == state.max_steps:
+            control.should_evaluate = True
+
+
+def in_order(examples: Sequence[Example], batch_size: int) -> Iterable[Sequence[Example]]:
+    """Batches of like lengths, the same every time."""
+    ordered = sorted(examples, key=lambda example: len(example.input_ids))
+    return [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
+
+
+def put_in_place(partial_folder: Path, place: Path) -> None:
+    """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
+    files = {file.name: file.stat().st_size for file in sorted(partial_folder.iterdir())}
+    (partial_folder / "manifest.json").write_text(json.dumps({"v": 1, "bytes": files}, indent=1))
+    for file in partial_folder.iterdir():
+        with file.open("rb") as content:
+            os.fsync(content.fileno())
+    if place.exists():
+        shutil.rmtree(place)
+    partial_folder.rename(place)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file a checkpoint was saved with is there at its full size."""
+    try:
+        files = json.loads((folder / "manifest.json").read_text())["bytes"]
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def whole_checkpoints(checkpoints: Path) -> list[Path]:
+    """Checkpoints one can resume from, newest first."""
+    folders = sorted(checkpoints.glob("step-*"), key=lambda folder: int(folder.name.removeprefix("step-")), reverse=True)
+    return [folder for folder in folders if is_whole(folder)]
+
+
+def _arguments(spec: RunSpec, schedule: Schedule, checkpoints: Path) -> TrainingArguments:
+    training = spec.training
+    return TrainingArguments(
+        output_dir=str(checkpoints), max_steps=schedule.total_steps, per_device_train_batch_size=schedule.batch_size,
+        gradient_accumulation_steps=schedule.accumulation, learning_rate=spec.learning_rate,
+        lr_scheduler_type=training.schedule, warmup_steps=round(training.warmup_share * schedule.total_steps),
+        weight_decay=training.weight_decay, max_grad_norm=training.max_grad_norm, seed=training.seed,
+        data_seed=training.seed, logging_steps=1, logging_nan_inf_filter=False, eval_strategy="no", save_strategy="no",
+        report_to=[], use_cpu=device().type == "cpu", disable_tqdm=True, remove_unused_columns=False,
+        dataloader_pin_memory=False, optim="adamw_torch",
+    )

@@ -1,0 +1,252 @@
+"""The whole story of a run. The same on the engine's worker and headless: its only ties to the outside are a spec,
+a run's folder, `emit` and `should_stop`."""
+
+import gc
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from backend import models
+from backend.data.tokens import encode_prompt
+from backend.data.versions import Datasets
+from backend.device import describe, device, dtype, memory
+from backend.errors import UserError
+from backend.events import Status
+from backend.examples import Example, collate
+from backend.generation import Sampling, answers
+from backend.loss import Scorer
+from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule
+from backend.runs import Run, true_events
+from backend.specs import RunSpec
+from backend.trainer import Diverged, Reporter, StudioTrainer, in_order, put_in_place, whole_checkpoints
+
+PROBE = Sampling(max_tokens=64)
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop before training began."""
+
+
+@dataclass
+class Ready:
+    """Everything a run trains with."""
+
+    folder: Path
+    tokenizer: PreTrainedTokenizerBase
+    rows: Rows
+    schedule: Schedule
+    probes: list[str]
+
+
+def train(
+    spec: RunSpec, run: Run, emit: Callable[..., Any], should_stop: Callable[[], bool],
+    *, turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Status:
+    """Train a run from its start, or from its newest checkpoint; returns how it ended. Never raises for the run's faults.
+
+    `turn` makes the context under which the device is used, for one micro-step at a time.
+    """
+    report = Reporter(emit, should_stop, turn)
+    outcome: dict[str, Any]
+    try:
+        outcome = _train(spec, run, report)
+    except Stopped:
+        outcome = {"status": "stopped", "message": "Stopped before the first step."}
+    except UserError as error:
+        outcome = {"status": "failed", "message": str(error)}
+    except Diverged as error:
+        outcome = {"status": "failed", "message": _advice_on_divergence(spec, run, str(error))}
+    except Exception as error:
+        log.exception("run %s failed", run.id)
+        outcome = {"status": "failed", "message": _in_plain_words(error)}
+    finally:
+        release_memory()
+    emit("finished", **outcome, peak_memory_bytes=report.peak_memory_bytes)
+    return outcome["status"]
+
+
+def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
+    run.checkpoints.mkdir(exist_ok=True)
+    checkpoint = _newest_checkpoint(run, report)
+    report.emit(
+        "started", resumed_from=_step_of(checkpoint), device=describe(), precision=str(dtype(spec.training.precision))[6:]
+    )
+    ready = _make_ready(spec, run, report)
+    while True:
+        try:
+            return _attempt(spec, run, ready, report, checkpoint)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or ready.schedule.batch_size == 1:
+                raise
+        release_memory()
+        ready.schedule = ready.schedule.with_smaller_batches()
+        report.emit("warned", message=(
+            f"Memory ran out. Started again from clean weights with {ready.schedule.batch_size} rows at once and "
+            f"{ready.schedule.accumulation} times accumulated: the same step, smaller pieces."
+        ))
+        report.emit("started", resumed_from=0, device=describe(), precision=str(dtype(spec.training.precision))[6:])
+        checkpoint = None
+
+
+def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
+    """Find the model, read the rows, lay out the steps."""
+    folder = models.locate(spec.base_model, run.workspace)
+    tokenizer = models.load_tokenizer(folder)
+    assert spec.data.id is not None, "headless runs import their file before they get here"
+    records = list(Datasets(run.workspace).iterate(spec.data.id, spec.data.version))
+    rows = make_rows(spec, records, tokenizer)
+    if not rows.train:
+        raise UserError("No row is left to learn from. Raise the maximum length, or choose other data.")
+    steps = schedule(spec.training, len(rows.train))
+    shape = models.shape(folder)
+    report.emit(
+        "prepared", rows=len(rows.train), validation_rows=len(rows.validation), tokens_per_epoch=rows.tokens_per_epoch,
+        total_steps=steps.total_steps, trainable_parameters=spec.method.trainable_parameters(shape),
+        parameters=shape.parameters, left_out=rows.left_out, cut=rows.cut,
+    )
+    _stop_if_asked(report)
+    return Ready(folder, tokenizer, rows, steps, list(spec.training.probes) or rows.probes)
+
+
+def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint: Path | None) -> dict[str, Any]:
+    """One go at the whole training with one size of batch."""
+    products = dtype(spec.training.precision)
+    weights = spec.method.weight_dtype(products)
+    model = models.load(ready.folder, weights, device=device(), quantization=spec.method.quantization(products))
+    _stop_if_asked(report)
+    autocast = products if weights != products else None
+    if checkpoint is None:
+        _look_at_the_base(model, spec, ready, report, autocast)
+    _stop_if_asked(report)
+    torch.manual_seed(spec.training.seed)
+    model = spec.method.attach(model, ready.tokenizer)
+    trainer = StudioTrainer(
+        model, spec, ready.schedule, train=ready.rows.train, validation=ready.rows.validation,
+        pad=ready.tokenizer.pad_token_id, report=report, checkpoints=run.checkpoints, autocast=autocast,
+        probe=lambda step: _probe(model, ready, report, step),
+    )
+    if checkpoint is None:
+        trainer.train()
+    else:
+        trainer.resume(checkpoint)
+    return _finish(run, ready, trainer)
+
+
+def _look_at_the_base(
+    model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
+) -> None:
+    """Held-out loss and probe answers of the untouched model: what the run is measured against."""
+    loss = mean_loss(model, spec, ready.rows.validation, ready, report, autocast)
+    if loss is not None:
+        report.emit("evaluated", step=0, loss=loss, base=True, seconds=0.0)
+    _probe(model, ready, report, 0, base=True)
+
+
+def mean_loss(
+    model: torch.nn.Module, spec: RunSpec, examples: list[Example], ready: Ready, report: Reporter, autocast: torch.dtype | None
+) -> float | None:
+    """Mean loss of a model over examples; None where there are none."""
+    scorer = Scorer(model, model)
+    total = weight = 0.0
+    for rows in in_order(examples, ready.schedule.batch_size):
+        _stop_if_asked(report)
+        batch = {name: tensor.to(device()) for name, tensor in collate(rows, ready.tokenizer.pad_token_id).items()}
+        with report.turn(), torch.no_grad(), torch.autocast(device().type, dtype=autocast, enabled=autocast is not None):
+            total += spec.objective.batch_loss(scorer, batch).item()
+        weight += spec.objective.batch_weight(batch)
+    return total / weight if weight else None
+
+
+def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int, base: bool = False) -> None:
+    """Let the model answer the probe prompts, and tell."""
+    prompts = [encode_prompt([{"role": "user", "content": probe}], ready.tokenizer) for probe in ready.probes]
+    said = answers(model, ready.tokenizer, prompts, PROBE, turn=report.turn, should_stop=report.should_stop)
+    for prompt, answer in zip(ready.probes, said, strict=True):
+        report.emit("sampled", step=step, prompt=prompt, answer=answer, base=base)
+
+
+def _finish(run: Run, ready: Ready, trainer: StudioTrainer) -> dict[str, Any]:
+    """Keep the best weights as the result, tidy up, and say how it went."""
+    stopped = trainer.report.should_stop() and trainer.state.global_step < ready.schedule.total_steps
+    best = run.checkpoints / "best"
+    partial = run.folder / ".result.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    if best.exists() and trainer.spec.training.early_stopping:
+        shutil.copytree(best, partial)
+    else:
+        trainer._save(str(partial))
+    ready.tokenizer.save_pretrained(partial)
+    put_in_place(partial, run.result)
+    if not stopped:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # nothing is left to resume
+    early = not stopped and trainer.state.global_step < ready.schedule.total_steps
+    return {
+        "status": "stopped" if stopped else "done",
+        "message": "Stopped early: the held-out loss no longer fell." if early else "",
+        "step": trainer.state.global_step, "best_loss": trainer.best_loss, "best_step": trainer.best_step,
+        "seconds": round(trainer.seconds, 3),
+    }
+
+
+def _newest_checkpoint(run: Run, report: Reporter) -> Path | None:
+    """Where to go on from. Says so when a newer checkpoint was damaged and an older one has to do."""
+    saved = [event for event in true_events(run.events.read()[0]) if event["kind"] == "saved" and not event["best"]]
+    whole = whole_checkpoints(run.checkpoints)
+    newest = whole[0] if whole else None
+    if saved and _step_of(newest) < saved[-1]["step"]:
+        report.emit("warned", message=(
+            f"The checkpoint of step {saved[-1]['step']} is missing or damaged; going on from step {_step_of(newest)} instead."
+        ))
+    return newest
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.removeprefix("step-")) if checkpoint else 0
+
+
+def _stop_if_asked(report: Reporter) -> None:
+    if report.should_stop():
+        raise Stopped
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; the CPU's allocator says so in words alone."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:
+    kept = " The best weights so far are kept." if (run.checkpoints / "best").exists() else ""
+    return (
+        f"Training went astray: {what}. The learning rate of {spec.learning_rate:g} is probably too high; "
+        f"try {spec.learning_rate / 3:.1g}.{kept}"
+    )
+
+
+def _in_plain_words(error: BaseException) -> str:
+    if is_out_of_memory(error):
+        return (
+            f"Memory ran out even with one row at once ({gigabytes(memory().free)} is free now). Lower the maximum length, "
+            "choose LoRA or QLoRA, or close other programs."
+        )
+    disk_full = "no space left" in str(error).lower() or "PytorchStreamWriter" in str(error)
+    if disk_full or (isinstance(error, OSError) and error.errno == 28):
+        return "The disk is full, so the run ended; its last whole checkpoint is kept. Free some space, then resume."
+    return f"The run ended by a fault of the studio ({type(error).__name__}). The details are in the log; resume goes on from the last checkpoint."
+
+
+def release_memory() -> None:
+    """Give back what a finished or failed attempt held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
