@@ -92,7 +92,8 @@ function smooth(values, weight) {
 }
 
 // Which points to draw: all, or when they are more than the pixels can tell apart, the lowest and the highest of each
-// bucket in and around the view. `buckets` is about one per pixel; long runs would otherwise take seconds to draw.
+// bucket in and around the view. With a bucket for every other pixel nothing is lost to the eye; drawn whole, four
+// long runs would keep the browser busy for seconds at each tick.
 function thin(xs, ys, view, buckets) {
   const all = xs.length <= 2 * buckets;
   const [first, last] = view && !all ? around(xs, view) : [0, xs.length];
@@ -155,9 +156,10 @@ function drawChart(chart, settings) {
   const fresh = !node.data;
   const shown = [...runs.values()].filter(run => !run.hidden);
   const curves = chart.metrics.flatMap(metric => shown.flatMap(run => curveOf(run, metric, chart, settings)));
+  const withRaw = chart.name === 'loss' || shown.length === 1; // raw lines of many runs fill a small chart
   const bases = chart.name === 'loss' ? baseLosses(shown, settings.log) : [];
   // From back to front, so that no run's noise covers another run's line.
-  const traces = [...bases.map(roomFor), ...curves.flatMap(rawLine), ...curves.map(line)];
+  const traces = [...bases.map(roomFor), ...(withRaw ? curves.flatMap(rawLine) : []), ...curves.map(line)];
   // `displayModeBar: false` leaves out plotly's buttons, the one that sends to its cloud among them.
   const config = {displayModeBar: false, displaylogo: false, plotlyServerURL: '', doubleClick: 'autosize'};
   Plotly.react(node, traces, layout(chart, node, bases, settings), config);
@@ -175,16 +177,17 @@ function curveOf(run, metric, chart, {smoothing, along, theme}) {
     dash: DASHES[run.slot % DASHES.length],
     heldOut: metric === 'validation_loss',
     hover: hoverText(metric, chart.digits, smoothed),
-    buckets: place(chart).clientWidth,
+    buckets: Math.ceil(place(chart).clientWidth / 2),
     xs: points[along],
     ys: smoothed ? smooth(points.values, smoothing) : points.values,
     raw: points.values,
+    steps: points.steps,
     smoothed,
   }];
 }
 
 function line(curve) {
-  const {xs, ys, raw, heldOut} = curve;
+  const {xs, ys, raw, steps, heldOut} = curve;
   const picked = thin(xs, ys, zoom.x, curve.buckets);
   return {
     type: 'scatter',
@@ -192,6 +195,7 @@ function line(curve) {
     x: picked.map(i => xs[i]),
     y: picked.map(i => ys[i]),
     customdata: picked.map(i => raw[i]),
+    text: picked.map(i => steps[i]),
     name: curve.name,
     line: {color: curve.colour, dash: curve.dash, width: heldOut ? 3 : 1.5},
     marker: {color: curve.colour, size: 7},
@@ -218,7 +222,9 @@ function rawLine(curve) {
 // The name goes in by reference: written into the template, a "%{" in it would be read as a command.
 function hoverText(metric, digits, smoothed) {
   const kind = {loss: ', training', validation_loss: ', held-out'}[metric] ?? '';
-  return `%{fullData.name}${kind} %{customdata:${digits}}${smoothed ? ` (smoothed %{y:${digits}})` : ''}<extra></extra>`;
+  const average = smoothed ? ` (smoothed %{y:${digits}})` : '';
+  const at = metric === 'validation_loss' ? ' at step %{text}' : ''; // measured rarely: the nearest is shown
+  return `%{fullData.name}${kind} %{customdata:${digits}}${average}${at}<extra></extra>`;
 }
 
 function layout(chart, node, bases, {log, along, theme}) {
@@ -253,6 +259,9 @@ function axis(theme, title, range) {
     gridcolor: theme.grid,
     linecolor: theme.grid,
     zeroline: false,
+    spikecolor: theme.quiet,
+    spikethickness: 1,
+    spikedash: 'solid',
     nticks: 7,
   };
 }
@@ -317,7 +326,7 @@ function theme() {
   return {
     text: value('--body-text-color') || style.color,
     quiet: value('--live-plot-quiet') || style.color,
-    grid: value('--border-color-primary') || 'rgba(128, 128, 128, 0.3)',
+    grid: value('--live-plot-grid') || 'rgba(128, 128, 128, 0.3)',
     paper: value('--background-fill-primary') || 'Canvas',
     font: style.fontFamily,
   };
@@ -386,14 +395,17 @@ function scheduleSummary() {
 
 function summarise() {
   const texts = [...runs.values()].map(run => {
-    const last = (metric, name) => {
-      const points = run.metrics.get(metric);
-      return points?.steps.length ? `${name} ${points.values.at(-1).toPrecision(3)} at step ${points.steps.at(-1)}` : '';
-    };
-    const parts = [last('loss', 'training loss'), last('validation_loss', 'held-out loss')].filter(Boolean);
+    const parts = [latest(run, 'loss', 'training loss'), latest(run, 'validation_loss', 'held-out loss')].flat();
     return `${run.label}: ${parts.join(', ') || 'no points yet'}.`;
   });
-  region.setAttribute('aria-label', isEmpty() ? 'Training chart, no points yet.' : `Training chart. ${texts.join(' ')}`);
+  const text = isEmpty() ? 'Training chart, no points yet.' : `Training chart. ${texts.join(' ')}`;
+  region.setAttribute('aria-label', text);
+}
+
+function latest(run, metric, name) {
+  const points = run.metrics.get(metric);
+  if (!points?.steps.length) return [];
+  return [`${name} ${points.values.at(-1).toPrecision(3)} at step ${points.steps.at(-1)}`];
 }
 
 // --- Wiring ----------------------------------------------------------------------------------------------------

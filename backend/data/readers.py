@@ -110,6 +110,8 @@ def read_rows(source: Source, *, progress: Progress | None = None) -> Iterator[R
                 progress(min(file.tell() / source.size, 1.0))
             yield row
     _require_unchanged(source)
+    if progress:
+        progress(1.0)
 
 
 def sample_rows(source: Source, *, limit: int = 200) -> list[dict[str, Any]]:
@@ -682,5 +684,3 @@ def _find_list_field(text: _JsonText) -> str | None:
         for _ in elements:
             pass
     return None
-
-

@@ -40,8 +40,16 @@ TURNS = [user("hi"), assistant("hello")]
     [
         ({"instruction": "a", "input": "", "output": "b"}, "alpaca", {"instruction", "input", "output"}),
         ({"instruction": "a", "context": "c", "response": "b"}, "alpaca", {"instruction", "context", "response"}),
-        ({"instruction": "a", "output": "b", "text": "a b", "history": []}, "alpaca", {"instruction", "output", "history"}),
-        ({"Instruction ": "a", "Output": "b", "System Prompt": "s"}, "alpaca", {"Instruction ", "Output", "System Prompt"}),
+        (
+            {"instruction": "a", "output": "b", "text": "a b", "history": []},
+            "alpaca",
+            {"instruction", "output", "history"},
+        ),
+        (
+            {"Instruction ": "a", "Output": "b", "System Prompt": "s"},
+            "alpaca",
+            {"Instruction ", "Output", "System Prompt"},
+        ),
         ({"prompt": "a", "completion": "b"}, "prompt_completion", {"prompt", "completion"}),
         ({"id": 1, "question": "a", "answer": "b"}, "prompt_completion", {"question", "answer"}),
         ({"QUERY": "a", "Response": "b", "system": "s"}, "prompt_completion", {"QUERY", "Response", "system"}),
@@ -101,25 +109,48 @@ def test_a_form_with_columns_missing_or_unknown_is_said_so() -> None:
     [
         ("alpaca", {"instruction": "a", "input": "", "output": "b"}, [user("a"), assistant("b")]),
         ("alpaca", {"instruction": "a", "input": "i", "output": "b"}, [user("a\ni"), assistant("b")]),
-        ("alpaca", {"instruction": "a", "input": None, "output": "b", "system": "s"}, [system("s"), user("a"), assistant("b")]),
+        (
+            "alpaca",
+            {"instruction": "a", "input": None, "output": "b", "system": "s"},
+            [system("s"), user("a"), assistant("b")],
+        ),
         (
             "alpaca",
             {"instruction": "a", "output": "b", "history": [["q1", "a1"], ["q2", "a2"]]},
             [user("q1"), assistant("a1"), user("q2"), assistant("a2"), user("a"), assistant("b")],
         ),
         ("prompt_completion", {"prompt": " a\n", "completion": "\tb "}, [user(" a\n"), assistant("\tb ")]),
-        ("prompt_completion", {"prompt": "a", "completion": "b", "system": "s"}, [system("s"), user("a"), assistant("b")]),
-        ("prompt_completion", {"prompt": [system("s"), user("a")], "completion": [assistant("b")]}, [system("s"), user("a"), assistant("b")]),
+        (
+            "prompt_completion",
+            {"prompt": "a", "completion": "b", "system": "s"},
+            [system("s"), user("a"), assistant("b")],
+        ),
+        (
+            "prompt_completion",
+            {"prompt": [system("s"), user("a")], "completion": [assistant("b")]},
+            [system("s"), user("a"), assistant("b")],
+        ),
         ("messages", {"messages": [system(""), *TURNS, *TURNS]}, [system(""), *TURNS, *TURNS]),
         ("messages", {"messages": [{"role": "developer", "content": "s", "name": "x"}, *TURNS]}, [system("s"), *TURNS]),
         (
             "messages",
-            {"messages": [{"role": "User", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": " b"}]}, TURNS[1]]},
+            {
+                "messages": [
+                    {"role": "User", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": " b"}]},
+                    TURNS[1],
+                ]
+            },
             [user("a b"), TURNS[1]],
         ),
         *(
             ("sharegpt", {"conversations": [{"from": asks, "value": "hi"}, {"from": answers, "value": "hello"}]}, TURNS)
-            for asks, answers in [("human", "gpt"), ("user", "assistant"), ("human", "model"), ("human", "chatgpt"), ("user", "bing")]
+            for asks, answers in [
+                ("human", "gpt"),
+                ("user", "assistant"),
+                ("human", "model"),
+                ("human", "chatgpt"),
+                ("user", "bing"),
+            ]
         ),
         (
             "sharegpt",
@@ -127,15 +158,17 @@ def test_a_form_with_columns_missing_or_unknown_is_said_so() -> None:
             [system("s"), *TURNS],
         ),
     ],
-)  # fmt: skip
+)
 def test_rows_become_conversations(shape: str, values: dict[str, Any], messages: list[dict[str, str]]) -> None:
     assert to_record(values, mapping(shape)) == {"messages": messages}
 
 
-@pytest.mark.parametrize("text", ["=HYPERLINK(\"x\")", " \u200b😀 שלום\r\n", "<|im_end|>", "NA", "\x00"])
+@pytest.mark.parametrize("text", ['=HYPERLINK("x")', " \u200b😀 שלום\r\n", "<|im_end|>", "NA", "\x00"])
 def test_texts_are_kept_character_for_character(text: str) -> None:
     assert to_record({"body": text}, mapping("text", text="body")) == {"text": text}
-    assert to_record({"prompt": text, "completion": text}, mapping("prompt_completion")) == {"messages": [user(text), assistant(text)]}
+    assert to_record({"prompt": text, "completion": text}, mapping("prompt_completion")) == {
+        "messages": [user(text), assistant(text)]
+    }
 
 
 PAIR = {"prompt": "a", "completion": "b"}
@@ -158,9 +191,21 @@ PAIR = {"prompt": "a", "completion": "b"}
         ("prompt_completion", {"prompt": [user("a")], "completion": [user("b")]}, "has no assistant turn"),
         ("alpaca", {"instruction": "a", "output": ["b"]}, 'has a list where "output" should be text'),
         ("alpaca", {"instruction": "a", "output": "b", "input": 3}, 'has a number where "input" should be text'),
-        ("alpaca", {"instruction": "a", "output": "b", "history": [["q"]]}, 'has something else than [question, answer] pairs in "history"'),
-        ("alpaca", {"instruction": "a", "output": "b", "history": "q"}, 'has something else than [question, answer] pairs in "history"'),
-        ("alpaca", {"instruction": "a", "output": "b", "history": [["q", None]]}, 'has a turn without text in "history"'),
+        (
+            "alpaca",
+            {"instruction": "a", "output": "b", "history": [["q"]]},
+            'has something else than [question, answer] pairs in "history"',
+        ),
+        (
+            "alpaca",
+            {"instruction": "a", "output": "b", "history": "q"},
+            'has something else than [question, answer] pairs in "history"',
+        ),
+        (
+            "alpaca",
+            {"instruction": "a", "output": "b", "history": [["q", None]]},
+            'has a turn without text in "history"',
+        ),
         ("text", {"text": ""}, 'has an empty "text"'),
         ("text", {}, 'has no "text" text'),
         ("text", {"text": 1.5}, 'has a number where "text" should be text'),
@@ -174,9 +219,21 @@ PAIR = {"prompt": "a", "completion": "b"}
         ("messages", {"messages": [{"role": 5, "content": "hi"}]}, 'has an unknown role "5"'),
         ("messages", {"messages": [user("")]}, "has an empty user turn"),
         ("messages", {"messages": [user("a"), assistant(" ")]}, "has an empty assistant turn"),
-        ("messages", {"messages": [user("a"), {"role": "assistant"}]}, "has nothing where the assistant turn should have text"),
-        ("messages", {"messages": [user("a"), {"role": "assistant", "content": 1}]}, "has a number where the assistant turn should have text"),
-        ("messages", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "has a turn with a part that is not text, such as a picture"),
+        (
+            "messages",
+            {"messages": [user("a"), {"role": "assistant"}]},
+            "has nothing where the assistant turn should have text",
+        ),
+        (
+            "messages",
+            {"messages": [user("a"), {"role": "assistant", "content": 1}]},
+            "has a number where the assistant turn should have text",
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "has a turn with a part that is not text, such as a picture",
+        ),
         ("messages", {"messages": [user("a")]}, "has no assistant turn"),
         ("messages", {"messages": [system("a")]}, "has no assistant turn"),
         ("messages", {"messages": [assistant("a")]}, "begins with the assistant; a user turn comes first"),
@@ -188,7 +245,7 @@ PAIR = {"prompt": "a", "completion": "b"}
         ("sharegpt", {"conversations": TURNS}, 'has a turn without "from"'),
         ("sharegpt", {"conversations": [{"from": "bard", "value": "a"}]}, 'has an unknown role "bard"'),
     ],
-)  # fmt: skip
+)
 def test_a_row_that_does_not_fit_says_why(shape: str, values: dict[str, Any], reason: str) -> None:
     with pytest.raises(RowProblem) as problem:
         to_record(values, mapping(shape))

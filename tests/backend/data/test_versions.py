@@ -57,7 +57,13 @@ def save(datasets: Datasets, path: Path, *, name: str = "Cats", mapping: Mapping
 def test_what_is_saved_is_what_was_read(datasets: Datasets, tmp_path: Path) -> None:
     card = save(datasets, write(tmp_path, pairs(3)))
     assert list(datasets.iterate(card.id)) == [record(row) for row in pairs(3)]
-    assert (card.name, card.version, card.rows, card.record, card.shape) == ("Cats", 1, 3, "messages", "prompt_completion")
+    assert (card.name, card.version, card.rows, card.record, card.shape) == (
+        "Cats",
+        1,
+        3,
+        "messages",
+        "prompt_completion",
+    )
     assert card.source["file"] == "cats.jsonl" and card.source["mapping"] == PAIRS.model_dump()
     assert datasets.card(card.id) == card
     assert files(datasets) == [card.id, f"{card.id}/v1.json", f"{card.id}/v1.parquet"]
@@ -74,14 +80,19 @@ def test_the_file_is_the_parquet_and_the_json_we_promise(datasets: Datasets, tmp
 
     card = save(datasets, write(tmp_path, pairs(2)))
     schema = parquet.read_schema(datasets.root / card.id / "v1.parquet")
-    assert str(schema.field("messages").type).replace("element", "item") == "list<item: struct<role: string, content: string>>"
+    assert (
+        str(schema.field("messages").type).replace("element", "item")
+        == "list<item: struct<role: string, content: string>>"
+    )
     text = (datasets.root / card.id / "v1.json").read_text()
     assert json.loads(text)["v"] == 1 and text.startswith('{\n  "v": 1')
     card = save(datasets, write(tmp_path, [{"text": "a"}]), mapping=TEXTS, name="Texts")
     assert str(parquet.read_schema(datasets.root / card.id / "v1.parquet").field("text").type) == "string"
 
 
-@pytest.mark.parametrize(("offset", "limit"), [(0, 50), (990, 20), (999, 1), (1000, 1), (2400, 500), (2500, 5), (0, 2500), (3, 0)])
+@pytest.mark.parametrize(
+    ("offset", "limit"), [(0, 50), (990, 20), (999, 1), (1000, 1), (2400, 500), (2500, 5), (0, 2500), (3, 0)]
+)
 def test_any_page_of_rows_can_be_read(datasets: Datasets, tmp_path: Path, offset: int, limit: int) -> None:
     rows = pairs(2500)
     card = save(datasets, write(tmp_path, rows))
@@ -94,7 +105,9 @@ def test_a_page_reads_only_the_row_groups_it_needs(datasets: Datasets, tmp_path:
     content = bytearray(path.read_bytes())
     content[4 : len(content) // 3] = bytes(len(content) // 3 - 4)  # the first group is no more
     path.write_bytes(content)
-    assert datasets.rows(card.id, offset=2000, limit=1) == [record({"prompt": "question 2000", "completion": "answer 2000"})]
+    assert datasets.rows(card.id, offset=2000, limit=1) == [
+        record({"prompt": "question 2000", "completion": "answer 2000"})
+    ]
     with pytest.raises(UserError, match="missing or damaged"):
         datasets.rows(card.id, offset=0, limit=1)
 
@@ -102,7 +115,9 @@ def test_a_page_reads_only_the_row_groups_it_needs(datasets: Datasets, tmp_path:
 def test_long_rows_make_small_row_groups(datasets: Datasets, tmp_path: Path) -> None:
     from pyarrow.parquet import ParquetFile
 
-    card = save(datasets, write(tmp_path, [{"text": f"{number}" + "x" * 9_000_000} for number in range(4)]), mapping=TEXTS)
+    card = save(
+        datasets, write(tmp_path, [{"text": f"{number}" + "x" * 9_000_000} for number in range(4)]), mapping=TEXTS
+    )
     assert ParquetFile(datasets.root / card.id / "v1.parquet").num_row_groups == 2
     assert [row["text"][0] for row in datasets.rows(card.id, offset=1, limit=2)] == ["1", "2"]
 
@@ -185,7 +200,14 @@ def test_names_of_any_kind_are_shown_and_stored_under_our_own_id(datasets: Datas
 # ---- rows that cannot be used
 
 
-BAD = [{"prompt": "x"}, "{broken", {"prompt": "x", "completion": 3}, {"prompt": "x", "completion": ""}, "[1]", '{"prompt": "\\ud800"}']
+BAD = [
+    {"prompt": "x"},
+    "{broken",
+    {"prompt": "x", "completion": 3},
+    {"prompt": "x", "completion": ""},
+    "[1]",
+    '{"prompt": "\\ud800"}',
+]
 
 
 def test_bad_rows_are_named_and_nothing_is_saved(datasets: Datasets, tmp_path: Path) -> None:
@@ -343,8 +365,8 @@ def test_real_texts_and_a_real_table_are_saved_as_they_are(datasets: Datasets) -
     assert [row["text"] for row in datasets.iterate(card.id)] == texts
     labels = Mapping(shape="prompt_completion", columns={"prompt": "column 1", "completion": "column 2"})
     card = save(datasets, REAL_DATA / "sst2_dev.tsv", mapping=labels, name="sst2")
-    lines = (REAL_DATA / "sst2_dev.tsv").read_text().split("\n")
-    assert ["\t".join(turn["content"] for turn in row["messages"]) for row in datasets.iterate(card.id)] == lines[:-1]
+    lines = (REAL_DATA / "sst2_dev.tsv").read_text().rstrip("\n").split("\n")
+    assert ["\t".join(turn["content"] for turn in row["messages"]) for row in datasets.iterate(card.id)] == lines
 
 
 ANY_VALUE = st.recursive(
@@ -352,22 +374,28 @@ ANY_VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = st.sampled_from(["prompt", "completion", "text", "messages", "conversations", "instruction", "output", "history", "system"])
+NAMES = st.sampled_from(
+    ["prompt", "completion", "text", "messages", "conversations", "instruction", "output", "history", "system"]
+)
 ANY_ROW = st.dictionaries(NAMES, ANY_VALUE | st.lists(st.fixed_dictionaries({"role": st.text(), "content": ANY_VALUE})))
 ANY_BYTES = st.one_of(
     st.binary(max_size=300),
-    st.builds(lambda start, rest: start + rest, st.sampled_from([b"PAR1", b"PK\x03\x04", b'{"a":', b"[{", b"a,b\n", b'"', b"\xff\xfe", b"text\n"]), st.binary(max_size=60)),
+    st.builds(
+        lambda start, rest: start + rest,
+        st.sampled_from([b"PAR1", b"PK\x03\x04", b'{"a":', b"[{", b"a,b\n", b'"', b"\xff\xfe", b"text\n"]),
+        st.binary(max_size=60),
+    ),
     st.text(alphabet='ab,;\t|"\n\r{}[]: 1\\u\x00é', max_size=80).map(str.encode),
     st.lists(ANY_ROW, min_size=1, max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
     st.lists(ANY_ROW, max_size=4).map(lambda rows: json.dumps(rows).encode()),
     st.binary(max_size=60).map(lambda tail: b"prompt,completion\na,b\n" + tail),
     st.integers(0, 5).map(lambda protocol: pickle.dumps({"prompt": ["a"]}, protocol=protocol)),
-)  # fmt: skip
+)
 
 
 @given(content=ANY_BYTES)
 @settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,0 +1,103 @@
+"""What every tab is handed: the workspace and those who work in it."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from backend.data.starter import import_starter
+from backend.data.versions import Datasets
+from backend.engine import Engine
+from backend.errors import UserError
+from backend.runs import Runs
+from backend.workspace import Workspace
+from components.text import escape
+
+if TYPE_CHECKING:
+    from backend.inference import Playground
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Studio:
+    """The workspace, its data sets and runs, and the engine that trains in it."""
+
+    workspace: Workspace
+    engine: Engine
+    datasets: Datasets
+    runs: Runs
+    _playground: "Playground | None" = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, workspace_dir: Path) -> "Studio":
+        """Open a workspace and start its engine. Raises `UserError`."""
+        workspace = Workspace(workspace_dir).prepare()
+        studio = cls(workspace, Engine(workspace), Datasets(workspace), Runs(workspace))
+        studio.engine.start()
+        if not studio.datasets.list():
+            import_starter(studio.datasets)
+        return studio
+
+    @property
+    def playground(self) -> "Playground":
+        """Answers from base models and runs; waits until the engine is ready."""
+        turns = self.engine.turns
+        from backend.inference import Playground
+
+        if self._playground is None:
+            self._playground = Playground(self.workspace, turns)
+        return self._playground
+
+
+def on(studio: Studio, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler `handler(studio, *values, **values)` as Gradio calls it: the border where faults become sentences."""
+
+    @functools.wraps(handler)
+    def handle(*args: Any, **kwargs: Any) -> Any:
+        with _in_words():
+            return handler(studio, *args, **kwargs)
+
+    handle.__signature__ = _without_studio(handler)  # type: ignore[attr-defined]
+    del handle.__wrapped__  # Gradio would count the parameters of what is wrapped
+    return handle
+
+
+def streaming(studio: Studio, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """As `on`, for a handler that yields."""
+
+    @functools.wraps(handler)
+    def handle(*args: Any, **kwargs: Any) -> Any:
+        with _in_words():
+            yield from handler(studio, *args, **kwargs)
+
+    handle.__signature__ = _without_studio(handler)  # type: ignore[attr-defined]
+    del handle.__wrapped__
+    return handle
+
+
+def _without_studio(handler: Callable[..., Any]) -> Any:
+    import inspect
+
+    signature = inspect.signature(handler)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+class _in_words:
+    """Turns faults into what a person reads: `UserError` as it is, anything else as one sentence, details to the log."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, UserError):
+            raise gr.Error("<br>".join(map(escape, error.problems)), duration=None, title="This cannot be done") from error
+        if isinstance(error, Exception) and not isinstance(error, gr.Error):
+            log.exception("a click met a fault", exc_info=error)
+            raise gr.Error(
+                f"The studio met a fault ({type(error).__name__}). Nothing was changed; the details are in the log.",
+                duration=None, title="Something went wrong",
+            ) from error
