@@ -1,6 +1,6 @@
 """What every tab is handed: the workspace and those who work in it."""
 
-import functools
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,38 +53,39 @@ class Studio:
             self._playground = Playground(self.workspace, turns)
         return self._playground
 
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run that has ended, and forget its weights. Raises `UserError`."""
+        self.engine.delete(run_id)
+        if self._playground:
+            self._playground.shelf.put_away(run_id)
+
 
 def on(studio: Studio, handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler `handler(studio, *values, **values)` as Gradio calls it: the border where faults become sentences."""
 
-    @functools.wraps(handler)
     def handle(*args: Any, **kwargs: Any) -> Any:
         with _in_words():
             return handler(studio, *args, **kwargs)
 
-    handle.__signature__ = _without_studio(handler)  # type: ignore[attr-defined]
-    del handle.__wrapped__  # Gradio would count the parameters of what is wrapped
-    return handle
+    return _signed_as(handler, handle)
 
 
 def streaming(studio: Studio, handler: Callable[..., Any]) -> Callable[..., Any]:
     """As `on`, for a handler that yields."""
 
-    @functools.wraps(handler)
     def handle(*args: Any, **kwargs: Any) -> Any:
         with _in_words():
             yield from handler(studio, *args, **kwargs)
 
-    handle.__signature__ = _without_studio(handler)  # type: ignore[attr-defined]
-    del handle.__wrapped__
-    return handle
+    return _signed_as(handler, handle)
 
 
-def _without_studio(handler: Callable[..., Any]) -> Any:
-    import inspect
-
+def _signed_as(handler: Callable[..., Any], handle: Callable[..., Any]) -> Callable[..., Any]:
+    """Gradio counts parameters: show it the handler's, without the studio."""
     signature = inspect.signature(handler)
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
+    handle.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+    handle.__name__ = getattr(handler, "__name__", "handle")
+    return handle
 
 
 class _in_words:

@@ -30,6 +30,7 @@ def theme() -> gr.themes.Base:
         button_primary_text_color="white", button_primary_text_color_dark="white",
         button_secondary_background_fill="white", button_secondary_background_fill_dark="*neutral_800",
         button_secondary_border_color="*neutral_300", button_secondary_border_color_dark="*neutral_700",
-        button_border_width="1px", shadow_drop="none", shadow_drop_lg="0 8px 24px rgba(15, 23, 42, .12)",
+        button_border_width="1px", button_large_text_size="*text_md", button_large_text_weight="600",
+        button_large_padding="8px 16px", button_medium_text_weight="600", input_border_width="1px", shadow_drop="none", shadow_drop_lg="0 8px 24px rgba(15, 23, 42, .12)",
         link_text_color="*primary_700", link_text_color_dark="*primary_300",
     )

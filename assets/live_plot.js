@@ -1,4 +1,4 @@
-// The live training chart. gr.HTML runs this file once per chart, with `element`, `props`, `watch` and `trigger` given.
+// The live training chart. gr.HTML runs this file once per chart, with `element`, `props`, `watch`, `trigger` and PLOTLY_PATH given.
 // Data only arrives through `watch('value')`; what users typed is set as text or escaped, never as HTML.
 
 // Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
@@ -245,6 +245,7 @@ function layout(chart, node, bases, {log, along, theme}) {
       ...axis(theme, chart.title, zoom.y[chart.name]),
       type: large && log ? 'log' : 'linear',
       rangemode: chart.floor ?? 'normal',
+      showspikes: false,
       exponentformat: 'power',
     },
     shapes: bases.map(base => baseLine(base, theme)),
@@ -442,7 +443,7 @@ function loadPlotly() {
     const {root = '', api_prefix: prefix = '/gradio_api'} = window.gradio_config ?? {};
     const others = window.Plotly;
     const script = document.createElement('script');
-    script.src = `${root}${prefix}/file=${encodeURI(props.plotly_path)}`;
+    script.src = `${root}${prefix}/file=${encodeURI(PLOTLY_PATH)}`;
     script.onload = () => {
       window.StudioPlotly = window.Plotly;
       if (others) window.Plotly = others;

@@ -24,8 +24,9 @@ from backend import models
 from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
-from backend.generation import Decoder, Sampling
+from backend.generation import Decoder
 from backend.runs import Run, Runs
+from backend.sampling import Sampling
 from backend.trainer import is_whole
 from backend.workspace import Workspace
 
@@ -66,6 +67,11 @@ class Shelf:
             if speaker.kind == "base":
                 return self._base(models.locate(speaker.name, self.workspace))
             return self._adapted(self.runs.get(speaker.name))
+
+    def holds(self, speaker: Speaker) -> bool:
+        """Whether a speaker's weights are in memory, so that it can answer at once."""
+        name = str(models.locate(speaker.name, self.workspace)) if speaker.kind == "base" else speaker.name
+        return (speaker.kind, name) in self._loaded
 
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""
@@ -143,6 +149,16 @@ class Playground:
         limited = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
         yield from self._speak(Decoder(model, tokenizer), tokenizer, ids, limited, stopped)
 
+    def is_loaded(self, speaker: Speaker) -> bool:
+        """Whether an answer can begin at once, or weights must be loaded first."""
+        return self.shelf.holds(speaker)
+
+    def soft_prompt(self, run_id: str) -> list[list[tuple[str, float]]]:
+        """What each learnt vector of a prompt tuning run is nearest to: tokens and cosine similarities. Raises `UserError`."""
+        with self.turns.take(quick=True):
+            model, tokenizer = self.shelf.get(Speaker("run", run_id))
+            return nearest_tokens(model, tokenizer)  # type: ignore[arg-type]
+
     def _speak(
         self, decoder: Decoder, tokenizer: PreTrainedTokenizerBase, ids: list[int], sampling: Sampling,
         stopped: Callable[[], bool],
@@ -174,6 +190,7 @@ def _reply(tokenizer: PreTrainedTokenizerBase, said: list[int], begun: float, fi
     return Reply(text, len(said), max(len(said) - 1, 0) / seconds, first, end)  # type: ignore[arg-type]
 
 
+@torch.no_grad()
 def nearest_tokens(model: PeftModel, tokenizer: PreTrainedTokenizerBase, *, count: int = 3) -> list[list[tuple[str, float]]]:
     """For each learnt vector of a soft prompt, the vocabulary's nearest tokens and their cosine similarity."""
     learnt = model.get_prompt(1)[0].float()  # [virtual_tokens, width]

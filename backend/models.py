@@ -101,7 +101,12 @@ def load(folder: Path, dtype: "torch.dtype", *, device: "torch.device", quantiza
             quantization_config=quantization, device_map={"": device} if quantization else None,
             attn_implementation="sdpa",
         )
-    return (model if quantization else model.to(device)).eval()
+    if not quantization:
+        return model.to(device).eval()
+    for module in model.modules():  # bitsandbytes repacks for the CPU in evaluation, after which gradients are lost
+        if type(module).__name__ == "Linear4bit":
+            module.support_avx512bf16_for_cpu = False
+    return model.eval()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from backend.data.shapes import Record, guess_mapping
 from backend.data.versions import Datasets
 from backend.errors import UserError
 from backend.examples import Example, LeftOut, hold_out
+from backend.methods import all_methods
 from backend.models import ModelShape, load_tokenizer, locate, shape, tokenizer_notes
 from backend.runs import Run, Runs, true_events
 from backend.specs import DatasetRef, RunSpec, TrainingSettings
@@ -162,6 +163,32 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
         seconds=seconds, measured_speed=known, estimated_from=len(records) if len(records) < total else None,
         notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps)],
     )
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What a method would train and need, for its card."""
+
+    trainable_parameters: int
+    parameters: int
+    memory_bytes: int
+    arithmetic: str
+
+
+def method_facts(spec: RunSpec, workspace: Workspace) -> dict[str, MethodFacts]:
+    """For every method, its card's numbers on this spec's model and data; the spec's own method as it is set."""
+    folder = locate(spec.base_model, workspace)
+    measured = shape(folder)
+    rows = make_rows(spec, _some_records(spec, workspace)[0], load_tokenizer(folder))
+    batch_size = schedule(spec.training, len(rows.train)).batch_size
+    facts = {}
+    for name, kind in all_methods().items():
+        method = spec.method if name == spec.method.name else kind(name=name)
+        facts[name] = MethodFacts(
+            method.trainable_parameters(measured), measured.parameters,
+            memory_bytes(spec.model_copy(update={"method": method}), measured, rows, batch_size), method.saving(measured),
+        )
+    return facts
 
 
 def _some_records(spec: RunSpec, workspace: Workspace) -> tuple[list[Record], int]:

@@ -12,12 +12,12 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from backend.errors import UserError
 from backend.events import ENDED, EventLog, RunEvent, Status, status
+from backend.progress import Progress
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace, is_id, new_id, write_whole
 
@@ -28,17 +28,9 @@ class Summary:
 
     id: str
     name: str
-    status: Status
-    method: str
-    objective: str
-    data: str
-    base_model: str
-    best_loss: float | None
-    step: int
-    total_steps: int
-    created: float
-    seconds: float
     note: str
+    spec: RunSpec
+    progress: Progress
 
 
 class Run:
@@ -104,29 +96,24 @@ class Run:
 
     def summary(self) -> Summary:
         """What the table shows, read off the spec and the events."""
-        events = true_events(self.events.read()[0])
-        spec, label = self.spec, self.label
-        last: dict[str, Any] = {}
-        best: float | None = None
-        for event in events:
-            last[event["kind"]] = event
-            if event["kind"] == "evaluated" and not event.get("base"):
-                best = event["loss"] if best is None else min(best, event["loss"])
-        step = last.get("step", {})
-        return Summary(
-            id=self.id, name=label["name"], status=status(events), method=spec.method.title, objective=spec.objective.name,
-            data=spec.data.id or spec.data.path or "", base_model=spec.base_model, best_loss=best, step=step.get("step", 0),
-            total_steps=last.get("prepared", {}).get("total_steps", 0), created=events[0]["at"] if events else 0.0,
-            seconds=step.get("seconds", 0.0), note=label["note"],
-        )
+        label = self.label
+        return Summary(self.id, label["name"], label["note"], self.spec, self.progress())
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return Progress.of(true_events(self.events.read()[0]))
 
 
 def true_events(events: list[RunEvent]) -> list[RunEvent]:
-    """The events that stand: a run resumed from step n makes those after n anew, and the old ones are dropped."""
+    """The events that stand: a run resumed from step n makes those after n anew, and the old ones are dropped.
+
+    A fresh start makes all of them anew, the look at the base model (step 0) too.
+    """
     kept: list[RunEvent] = []
     for event in events:
         if event["kind"] == "started" and (resumed_from := event.get("resumed_from")) is not None:
-            kept = [old for old in kept if old.get("step", 0) <= resumed_from or old["kind"] in ("warned", "finished")]
+            stands = resumed_from or -1
+            kept = [old for old in kept if old.get("step", -1) <= stands or old["kind"] in ("warned", "finished")]
         kept.append(event)
     return kept
 

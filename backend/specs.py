@@ -60,6 +60,10 @@ class MethodSettings(Settings):
         """How many numbers this method learns in a model of this shape; exactly what `attach` makes trainable."""
         raise NotImplementedError
 
+    def saving(self, shape: "ModelShape") -> str:
+        """The arithmetic of what is saved, for one real matrix; empty where there is none to show."""
+        return ""
+
     def weight_bytes(self, shape: "ModelShape", dtype: "torch.dtype") -> int:
         """Memory of the base weights under this method."""
         return shape.parameters * dtype.itemsize
@@ -230,20 +234,34 @@ class RunSpec(Settings):
 
 def parse_spec(values: dict[str, Any]) -> RunSpec:
     """A spec from plain values. Raises `UserError` naming every problem at once."""
+    values, problems = dict(values), []
+    for part, find in (("method", _find_method), ("objective", _find_objective)):
+        try:
+            if part in values:
+                values[part] = find(values[part])
+        except ValidationError as error:  # found apart, so that pydantic reports its fields one by one
+            problems += sentences(error, within=part)
+            del values[part]
+        except ValueError as error:
+            problems.append(f"{part}: {error}.")
+            del values[part]
     try:
-        return RunSpec.model_validate(values)
+        spec = RunSpec.model_validate(values)
     except ValidationError as error:
-        raise UserError(*sentences(error)) from error
+        problems += sentences(error)
+    if problems:
+        raise UserError(*problems)
+    return spec
 
 
-def sentences(error: ValidationError) -> list[str]:
-    """Pydantic's findings as sentences: the setting, what was given, what is allowed."""
-    return [_sentence(problem) for problem in error.errors()]
+def sentences(error: ValidationError, *, within: str = "") -> list[str]:
+    """Pydantic's findings as sentences: the setting, what is allowed, what was given."""
+    return [_sentence(problem, within) for problem in error.errors()]
 
 
-def _sentence(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "spec"
-    message = problem["msg"].removeprefix("Value error, ")
+def _sentence(problem: Any, within: str) -> str:
+    where = ".".join(str(part) for part in [*([within] if within else []), *problem["loc"]]) or "spec"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "extra_forbidden":
         return f"{where}: there is no such setting. Check its spelling, or leave it out."
     if problem["type"] == "missing":

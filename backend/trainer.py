@@ -27,6 +27,7 @@ from backend.specs import RunSpec
 
 Emit = Callable[..., Any]
 Turn = Callable[[], AbstractContextManager[None]]
+MANIFEST = "manifest.json"  # of a finished folder: its files and their sizes
 SAVING_SHARE = 0.05  # of the time: checkpoints are skipped while writing them would take more
 
 
@@ -243,8 +244,9 @@ def in_order(examples: Sequence[Example], batch_size: int) -> Iterable[Sequence[
 
 def put_in_place(partial_folder: Path, place: Path) -> None:
     """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
+    (partial_folder / MANIFEST).unlink(missing_ok=True)  # of a folder this one was copied from
     files = {file.name: file.stat().st_size for file in sorted(partial_folder.iterdir())}
-    (partial_folder / "manifest.json").write_text(json.dumps({"v": 1, "bytes": files}, indent=1))
+    (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": files}, indent=1))
     for file in partial_folder.iterdir():
         with file.open("rb") as content:
             os.fsync(content.fileno())
@@ -256,7 +258,7 @@ def put_in_place(partial_folder: Path, place: Path) -> None:
 def is_whole(folder: Path) -> bool:
     """Whether every file a checkpoint was saved with is there at its full size."""
     try:
-        files = json.loads((folder / "manifest.json").read_text())["bytes"]
+        files = json.loads((folder / MANIFEST).read_text())["bytes"]
         return all((folder / name).stat().st_size == size for name, size in files.items())
     except (OSError, ValueError, KeyError):
         return False

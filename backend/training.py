@@ -20,10 +20,11 @@ from backend.device import describe, device, dtype, memory
 from backend.errors import UserError
 from backend.events import Status
 from backend.examples import Example, collate
-from backend.generation import Sampling, answers
+from backend.generation import answers
 from backend.loss import Scorer
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule
 from backend.runs import Run, true_events
+from backend.sampling import Sampling
 from backend.specs import RunSpec
 from backend.trainer import Diverged, Reporter, StudioTrainer, in_order, put_in_place, whole_checkpoints
 

@@ -12,6 +12,7 @@ The page part is `assets/live_plot.js`, its looks `assets/live_plot.css`. See it
 """
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -59,10 +60,15 @@ def live_plot(*, elem_id: str = "live-plot") -> gr.HTML:
         elem_id=elem_id,
         # Gradio runs `${...}` that it finds in templates, so this one is constant and data only comes through `watch`.
         html_template=_TEMPLATE,
-        js_on_load=(ASSETS / "live_plot.js").read_text(encoding="utf-8"),
+        js_on_load=_script(),
         apply_default_css=False,
-        plotly_path=PLOTLY.as_posix(),
     )
+
+
+def _script() -> str:
+    """The page part, told where plotly's script lies; a prop would be lost when the chart begins in a hidden column."""
+    source = (ASSETS / "live_plot.js").read_text(encoding="utf-8")
+    return f"const PLOTLY_PATH = {json.dumps(PLOTLY.as_posix())};\n{source}"
 
 
 def whole(series: Sequence[Series]) -> Payload:

@@ -5,8 +5,10 @@ trained when it begins inside an assistant's turn (its end mark included). Singl
 TRL's prompt-completion form.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from backend.data.shapes import Record
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
-SENTINEL = "\ue000{}\ue001"  # private-use characters, never in a vocabulary
+SENTINEL = "\ue000{}\ue001"  # private-use characters, never in a template
+SENTINEL_PATTERN = "(\ue000[0-9]+\ue001)"
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,17 @@ def _pieces(
 ) -> list[tuple[list[int], bool]]:
     """Template and contents encoded apart, so that a special token spelt out in a content stays plain text.
 
-    Each piece is (ids, trained); an assistant's content is trained, and so is the end mark the template puts after it.
+    Each piece is (ids, trained). Where the assistant's turns begin and end is read off a rendering with stand-ins.
     """
-    stand_ins = [{**message, "content": SENTINEL.format(turn)} for turn, message in enumerate(messages)]
-    rest = _render(stand_ins, tokenizer, answer_next)
-    pieces: list[tuple[list[int], bool]] = []
-    after_assistant = False
-    for turn, message in enumerate(messages):
-        between, rest = rest.split(SENTINEL.format(turn), 1)
-        pieces += _template_pieces(between, tokenizer, after_assistant)
-        plain = tokenizer(message["content"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        after_assistant = message["role"] == "assistant"
-        pieces.append((plain, after_assistant))
-    return [*pieces, *_template_pieces(rest, tokenizer, after_assistant)]
-
-
-def _template_pieces(text: str, tokenizer: "PreTrainedTokenizerBase", after_assistant: bool) -> list[tuple[list[int], bool]]:
-    """What the template writes between contents; behind an assistant's answer its first line closes the turn."""
-    closing, line_end, opening = text.partition("\n") if after_assistant else ("", "", text)
-    encoded = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in (closing + line_end, opening)]
-    return [(encoded[0], True), (encoded[1], False)]
+    contents = {SENTINEL.format(turn): message["content"] for turn, message in enumerate(messages)}
+    stand_ins = [{**message, "content": mark} for message, mark in zip(messages, contents, strict=True)]
+    whole = _render(stand_ins, tokenizer, answer_next)
+    spans = _assistant_spans(stand_ins, whole, tokenizer)
+    edges = sorted({0, len(whole), *chain.from_iterable(spans)})
+    pieces = []
+    for begin, end in pairwise(edges):
+        trained = any(start <= begin < stop for start, stop in spans)
+        for part in re.split(SENTINEL_PATTERN, whole[begin:end]):
+            plain = tokenizer(contents.get(part, part), add_special_tokens=False, split_special_tokens=part in contents)
+            pieces.append((plain["input_ids"], trained))
+    return pieces

@@ -51,6 +51,13 @@ class LowRank(MethodSettings):
         each = [self.rank * (p.inputs + p.outputs) + (p.outputs if self.dora else 0) for p in shape.targets(self.targets)]
         return shape.layers * sum(each)
 
+    def saving(self, shape: "ModelShape") -> str:
+        """The arithmetic of the saving, for one real matrix of this model."""
+        matrix = shape.targets(self.targets)[0]
+        d, k, r = matrix.outputs, matrix.inputs, self.rank
+        full, low = d * k, r * (d + k)
+        return f"{matrix.path.split('.')[-1]}: {r} x ({d} + {k}) = {low:,} instead of {d} x {k} = {full:,}, {low / full:.1%}"
+
     def attach(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "PeftModel":
         """The model with a correction of zero beside each target: the same answers until a step is made."""
         from peft import LoraConfig, get_peft_model
@@ -70,10 +77,3 @@ class Lora(LowRank):
     sentence: ClassVar[str] = "Learns a small correction beside the attention's matrices. The usual choice."
 
     name: Literal["lora"] = "lora"
-
-    def saving(self, shape: "ModelShape") -> str:
-        """The arithmetic of the saving, for one real matrix of this model."""
-        matrix = shape.targets(self.targets)[0]
-        d, k, r = matrix.outputs, matrix.inputs, self.rank
-        full, low = d * k, r * (d + k)
-        return f"{matrix.path}: {d} x {k} = {full:,} weights; rank {r}: {r} x ({d} + {k}) = {low:,}, {low / full:.1%} of them."

@@ -7,8 +7,7 @@ from backend.specs import advanced
 
 if TYPE_CHECKING:
     import torch
-    from peft import PeftModel
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig
 
     from backend.models import ModelShape
 
@@ -39,10 +38,3 @@ class QLora(LowRank):
         packed = shape.layers * sum(p.inputs * p.outputs for p in shape.projections)
         bits = 4.13 if self.double_quantization else 4.5
         return int(packed * bits / 8) + (shape.parameters - packed) * dtype.itemsize
-
-    def attach(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "PeftModel":
-        """As LoRA. Keeps bitsandbytes from repacking weights for the CPU, after which gradients would be lost."""
-        for module in model.modules():
-            if type(module).__name__ == "Linear4bit":
-                module.support_avx512bf16_for_cpu = False
-        return super().attach(model, tokenizer)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from backend.data.starter import HELD_OUT, THREE_LINES, keeps_three_lines
 from backend.data.tokens import encode_prompt
-from backend.generation import Sampling, answers
+from backend.generation import answers
 from backend.headless import describe_event
 from backend.inference import Shelf, Speaker
 from backend.methods import all_methods
 from backend.models import STARTER
 from backend.plan import with_saved_data
 from backend.runs import Run
+from backend.sampling import Sampling
 from backend.specs import parse_spec
 from backend.training import train
 from backend.workspace import Workspace

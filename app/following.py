@@ -1,0 +1,79 @@
+"""Following runs on the live chart: which runs, how far each was read, and what to send next.
+
+The state lives in the browser's session and is thrown away at a reload; the events are files, so the whole curve is
+simply read again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from app.studio import Studio
+from backend.errors import UserError
+from backend.events import ENDED
+from backend.progress import Progress
+from backend.runs import true_events
+from components.live_plot import Payload, Series, more, whole
+from components.run_curves import series_of
+
+
+@dataclass
+class Followed:
+    """One run on the chart."""
+
+    label: str
+    cursor: int  # byte in its events up to which it was read
+    progress: Progress
+
+
+@dataclass
+class Following:
+    """The runs on a chart, and the serial of the last payload it was sent."""
+
+    runs: dict[str, Followed] = field(default_factory=dict)
+    serial: int | None = None
+    stopping: bool = False  # what the page was last told
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can come."""
+        return all(run.progress.status in ENDED for run in self.runs.values())
+
+
+def follow(studio: Studio, run_ids: list[str]) -> tuple[Payload, Following]:
+    """Begin to follow runs: their whole curves, and the state to catch up from. A run that is gone is passed over."""
+    following, series = Following(), []
+    for run_id in run_ids:
+        try:
+            run = studio.runs.get(run_id)
+        except UserError:
+            continue
+        events, cursor = run.events.read()
+        standing = true_events(events)
+        label = run.label["name"]
+        following.runs[run_id] = Followed(label, cursor, Progress.of(standing))
+        series += series_of(run_id, label, standing)
+    payload = whole(series)
+    following.serial = payload["serial"]
+    return payload, following
+
+
+def catch_up(studio: Studio, following: Following) -> tuple[Payload | Any, bool]:
+    """(what the chart is to be sent, whether anything happened) since the last time; `following` moves on."""
+    series: list[Series] = []
+    news = False
+    for run_id, followed in following.runs.items():
+        events, followed.cursor = studio.runs.get(run_id).events.read(followed.cursor)
+        if any(event["kind"] == "started" for event in events):  # resumed, or begun again: the old points may be void
+            payload, fresh = follow(studio, list(following.runs))
+            following.runs, following.serial = fresh.runs, fresh.serial
+            return payload, True
+        followed.progress.fold(events)
+        series += series_of(run_id, followed.label, events)
+        news = news or bool(events)
+    if not series:
+        return gr.skip(), news
+    payload = more(series, after=following.serial)
+    following.serial = payload["serial"]
+    return payload, True

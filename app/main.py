@@ -1,0 +1,187 @@
+"""The page: a header that always tells what the engine does, and one tab per kind of work, in the order of the work."""
+
+import logging
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+import psutil
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api import public_api
+from app.chat_tab import chat_tab, speaker_choices
+from app.data_tab import data_tab
+from app.runs_tab import runs_tab
+from app.studio import Studio, on
+from app.theme import theme
+from app.train_tab import QUIET, TICK, data_choices, form_of, train_tab
+from backend.errors import UserError
+from backend.models import available
+from backend.objectives import all_objectives
+from components.header import header, header_html
+from components.live_plot import LIVE_PLOT_CSS, static_paths
+from components.text import gigabytes
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+FIRST_PORT, LAST_PORT = 7860, 7959
+log = logging.getLogger(__name__)
+
+
+def serve(workspace_dir: Path, *, host: str, port: int | None, open_browser: bool) -> None:
+    """Open the studio on a workspace and serve it until interrupted. Raises `UserError`."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    studio = Studio.open(workspace_dir)
+    port = port or free_port(host)
+    page = build(studio)
+    print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
+    try:
+        page.launch(**launch_options(host, port, open_browser))
+    except OSError as error:
+        raise UserError(f"Port {port} cannot be opened ({error}). Choose another with --port.") from error
+
+
+def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
+    """How the page is served: to this machine alone, asking no other."""
+    gr.set_static_paths(static_paths())
+    hosts = ["127.0.0.1", "localhost", "[::1]", host]
+    return {
+        "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
+        "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
+        "theme": theme(), "css_paths": [ASSETS / "style.css", LIVE_PLOT_CSS], "favicon_path": ASSETS / "logo.svg",
+        "app_kwargs": {
+            "openapi_url": None, "docs_url": None, "redoc_url": None,
+            "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnOrigin)],
+        },
+    }
+
+
+class OwnOrigin:
+    """Refuses writes that a page of another site sends through the user's browser."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS") and self._is_foreign(scope):
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"This request comes from another site."})
+            return
+        await self.app(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        return origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1")
+
+
+def free_port(host: str) -> int:
+    """The first port from 7860 on that nobody listens on. Raises `UserError`."""
+    for port in range(FIRST_PORT, LAST_PORT + 1):
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            if port != FIRST_PORT:
+                print(f"Port {FIRST_PORT} is busy; using {port}.", flush=True)
+            return port
+    raise UserError(f"Ports {FIRST_PORT} to {LAST_PORT} are all busy. Choose one with --port.")
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The page, laid out and wired."""
+    with gr.Blocks(title="Fine-Tuning Studio", analytics_enabled=False, fill_width=True) as page:
+        top = header(_header(studio))
+        with gr.Tabs(selected="data", elem_id="tabs") as tabs:
+            with gr.Tab("Data", id="data"):
+                data = data_tab(studio, page)
+            with gr.Tab("Train", id="train") as train_page:
+                train = train_tab(studio, page)
+            with gr.Tab("Runs", id="runs") as runs_page:
+                runs = runs_tab(studio)
+            with gr.Tab("Chat", id="chat") as chat_page:
+                chat = chat_tab(studio)
+        public_api(studio)
+
+        gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
+        # a tab shows what has happened elsewhere when one comes to it
+        train_page.select(on(studio, on_data_changed), outputs=[train.form["data"], train.form["base_model"]], **QUIET)
+        page.load(on(studio, on_data_changed), outputs=[train.form["data"], train.form["base_model"]], **QUIET)
+        for come in (runs_page.select, page.load):
+            come(runs.refresh[0], *runs.refresh[1:], **QUIET)
+        speakers = [chat.left, chat.right]
+        for come in (chat_page.select, page.load):
+            come(on(studio, chat.on_refresh), speakers, speakers, **QUIET)
+        # from one tab to the next, in the order of the work
+        data.train_on_this.click(on(studio, on_train_on), data.chosen, [tabs, train.form["data"], train.form["objective"]], **QUIET)
+        for button, run_id in ((train.chat_with, train.run_id), (runs.chat_with, runs.opened)):
+            button.click(on(studio, on_chat_with), run_id, [tabs, chat.left, chat.right], **QUIET)
+        fill = partial(on_duplicate, names=list(train.form))
+        runs.duplicate.click(
+            on(studio, fill), runs.opened, [tabs, train.run_id, *train.pages, *train.form.values()], **QUIET
+        )
+    return page
+
+
+def on_data_changed(studio: Studio) -> tuple[Any, Any]:
+    """The pickers of the Train tab, with what is there now."""
+    return gr.update(choices=data_choices(studio)), gr.update(choices=available(studio.workspace))
+
+
+def on_train_on(studio: Studio, chosen: dict[str, Any] | None) -> tuple[Any, Any, Any]:
+    """To the Train tab with a data set, and with the objective that fits its rows."""
+    if not chosen:
+        raise UserError("No data set is chosen. Pick one in the list, or import a file.")
+    card = studio.datasets.card(chosen["id"])
+    fitting = next(name for name, kind in all_objectives().items() if kind.record == card.record)
+    return gr.update(selected="train"), gr.update(choices=data_choices(studio), value=card.id), fitting
+
+
+def on_chat_with(studio: Studio, run_id: str) -> tuple[Any, Any, Any]:
+    """To the Chat tab: the run's base on the left, the run on the right."""
+    base = studio.runs.get(run_id).spec.base_model
+    choices = speaker_choices(studio)
+    return (
+        gr.update(selected="chat"), gr.update(choices=choices, value=f"base:{base}"),
+        gr.update(choices=choices, value=f"run:{run_id}"),
+    )
+
+
+def on_duplicate(studio: Studio, run_id: str, *, names: list[str]) -> tuple[Any, ...]:
+    """To the Train tab with a run's settings filled in."""
+    filled = form_of(studio.runs.get(run_id).spec)
+    shown = [gr.update(visible=True), gr.update(visible=False)]
+    return gr.update(selected="train"), None, *shown, *(filled.get(name, gr.skip()) for name in names)
+
+
+def _header(studio: Studio) -> str:
+    """What the engine is doing, in a few words."""
+    status = studio.engine.status()
+    words = {
+        "getting ready": f"engine getting ready: {status.doing}", "ready": "ready", "out of order": status.doing,
+    }.get(status.state, "training")
+    if status.run_id:
+        run = studio.runs.get(status.run_id)
+        progress = run.progress()
+        share = f" {progress.step / progress.total_steps:.0%}" if progress.total_steps else ""
+        words = f'training "{run.label["name"]}"{share}'
+    if status.queued:
+        words += f" · {status.queued} queued"
+    memory = psutil.virtual_memory()
+    used = f"memory {(memory.total - memory.available) / 1e9:.1f} of {gigabytes(memory.total)}"
+    root = studio.workspace.root
+    shown = os.path.join("~", root.relative_to(Path.home())) if root.is_relative_to(Path.home()) else str(root)
+    machine = f"{status.device} · {used}" if status.device else used
+    return header_html(shown, state=status.state, words=words, machine=machine)
+
+
+def on_header(studio: Studio, shown: str) -> Any:
+    """The header anew, if it changed."""
+    fresh = _header(studio)
+    return gr.skip() if fresh == shown else fresh

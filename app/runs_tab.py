@@ -1,0 +1,256 @@
+"""The Runs tab: every run in a table; one opened or several compared: curves, answers, settings, log."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.following import Following, catch_up, follow
+from app.studio import Studio, on
+from backend.errors import UserError
+from backend.events import ENDED
+from backend.headless import describe_event
+from backend.runs import Summary, true_events
+from components.live_plot import live_plot
+from components.notices import empty, lead
+from components.run_curves import STATUS_WORDS, probes_html, progress_html
+from components.run_table import RunRow, RunTable, run_table, table
+from components.text import escape
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+TICK: dict[str, Any] = {**QUIET, "queue": False}
+PAGE_SIZE = 50
+LOG_LINES = 500  # shown of a run's log; the whole of it is a file
+
+
+@dataclass(frozen=True)
+class RunsTab:
+    """What other tabs and the page tie to."""
+
+    runs: gr.HTML
+    chat_with: gr.Button
+    duplicate: gr.Button
+    opened: gr.State
+    refresh: tuple[Any, list[Any], list[Any]]  # (handler, inputs, outputs): the table anew, when the tab is shown
+
+
+def runs_tab(studio: Studio) -> RunsTab:
+    """Lay out the tab and wire it."""
+    lead("Every training run. Open one to see it, tick several to lay their curves over each other.")
+    page_number, opened, following = gr.State(0), gr.State(None), gr.State(None)
+    runs = run_table()
+    with gr.Row(elem_classes="pager", visible=False) as pager:
+        previous = gr.Button("Newer", size="sm")
+        where = gr.HTML()
+        following_page = gr.Button("Older", size="sm")
+    with gr.Column(visible=False, elem_id="run-detail") as detail:
+        progress = gr.HTML()
+        with gr.Row(elem_classes="actions"):
+            chat_with = gr.Button("Chat with it", elem_id="runs-chat")
+            stop = gr.Button("Stop and keep", elem_id="runs-stop")
+            resume = gr.Button("Resume", elem_id="runs-resume")
+            duplicate = gr.Button("Duplicate settings", elem_id="runs-duplicate")
+            delete = gr.Button("Delete", elem_id="runs-delete")
+            really = gr.Button("Really delete this run", variant="stop", visible=False, elem_id="runs-really-delete")
+            keep = gr.Button("Keep it", visible=False, elem_id="runs-keep")
+        with gr.Tabs():
+            with gr.Tab("Curves"):
+                chart = live_plot(elem_id="runs-plot")
+            with gr.Tab("Answers"):
+                probes = gr.HTML()
+            with gr.Tab("Settings"):
+                settings = gr.HTML(elem_id="run-settings")
+            with gr.Tab("Log"):
+                log = gr.HTML(elem_id="run-log")
+            with gr.Tab("Name and note"):
+                name = gr.Textbox(label="Name", info="What to call this run.", max_length=120)
+                note = gr.Textbox(label="Note", info="Anything worth remembering about it.", lines=3, max_length=2000)
+                relabel = gr.Button("Keep name and note", elem_id="runs-relabel")
+
+    buttons = [chat_with, stop, resume, delete, really, keep]
+    view = [detail, chart, following, progress, probes, settings, log, name, note, *buttons]
+    listing = [runs, pager, where]
+    runs.select(on(studio, on_show), runs, [opened, *view], **QUIET)
+    runs.change(on(studio, on_show), runs, [opened, *view], **QUIET)
+    for button, step in ((previous, -1), (following_page, 1)):
+        button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **QUIET)
+    stop.click(on(studio, on_stop), opened, stop, **QUIET)
+    resume.click(on(studio, on_resume), [opened, runs], [*listing, *view], **QUIET)
+    delete.click(lambda: _asking(True), outputs=[delete, really, keep], **QUIET)
+    keep.click(lambda: _asking(False), outputs=[delete, really, keep], **QUIET)
+    really.click(on(studio, on_delete), [opened, page_number], [opened, *listing, *view], **QUIET)
+    relabel.click(on(studio, on_relabel), [opened, name, note, page_number, runs], [*listing, progress], **QUIET)
+    chart.behind(on(studio, on_behind), [opened, runs], [chart, following], **TICK)
+    gr.Timer(1.0).tick(on(studio, on_tick), [opened, following], [chart, following, progress, probes, *buttons[:4]], **TICK)
+    gr.Timer(5.0).tick(on(studio, on_refresh), [page_number, runs], listing, **TICK)
+    return RunsTab(runs, chat_with, duplicate, opened, (on(studio, on_refresh), [page_number, runs], listing))
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+
+def on_refresh(studio: Studio, page_number: int, shown: RunTable) -> tuple[Any, ...]:
+    """The table as it stands now; nothing travels if nothing changed."""
+    fresh, pager, where = _page(studio, page_number, shown)
+    if fresh["rows"] == shown["rows"]:
+        return gr.skip(), gr.skip(), gr.skip()
+    return fresh, pager, where
+
+
+def _page(studio: Studio, page_number: int, shown: RunTable) -> tuple[RunTable, Any, Any]:
+    total = len(studio.runs.ids())
+    first = page_number * PAGE_SIZE
+    rows = [_row(studio, summary) for summary in studio.runs.summaries(offset=first, limit=PAGE_SIZE)]
+    words = f'<p class="quiet">runs {first + 1:,} to {first + len(rows):,} of {total:,}</p>'
+    return table(rows, ticked=shown["ticked"], opened=shown["open"]), gr.update(visible=total > PAGE_SIZE), words
+
+
+def _row(studio: Studio, summary: Summary) -> RunRow:
+    progress = summary.progress
+    best = "" if progress.best_loss is None else f"{progress.best_loss:.3f}"
+    steps = f"{progress.step:,} of {progress.total_steps:,}" if progress.total_steps else ""
+    when = time.strftime("%d %b %H:%M", time.localtime(progress.created))
+    cells = [
+        STATUS_WORDS[progress.status], summary.name, summary.spec.method.title, _data_name(studio, summary), best, steps,
+        when, summary.note,
+    ]
+    return RunRow(id=summary.id, status=progress.status, cells=cells)
+
+
+def _data_name(studio: Studio, summary: Summary) -> str:
+    try:
+        card = studio.datasets.card(summary.spec.data.id or "", summary.spec.data.version)
+        return f"{card.name} v{card.version}"
+    except UserError:
+        return "(deleted)"
+
+
+def _turner(step: int) -> Any:
+    def on_turn(studio: Studio, page_number: int, shown: RunTable) -> tuple[Any, ...]:
+        last = max(0, (len(studio.runs.ids()) - 1) // PAGE_SIZE)
+        page_number = min(max(page_number + step, 0), last)
+        return page_number, *_page(studio, page_number, shown)
+
+    return on_turn
+
+
+# ---- one run, or several compared ------------------------------------------------------------------------------------
+
+
+def on_show(studio: Studio, shown: RunTable) -> tuple[Any, ...]:
+    """The opened run, its curves together with those of the ticked ones."""
+    run_id = shown["open"] or (shown["ticked"][0] if shown["ticked"] else None)
+    return run_id, *_view(studio, run_id, shown["ticked"])
+
+
+def _view(studio: Studio, run_id: str | None, ticked: list[str]) -> tuple[Any, ...]:
+    if run_id is None:
+        return gr.update(visible=False), *(gr.skip(),) * 14
+    run = studio.runs.get(run_id)
+    compared = [run_id, *(other for other in ticked if other != run_id)]
+    payload, following = follow(studio, compared)
+    progress = following.runs[run_id].progress
+    label = run.label
+    return (
+        gr.update(visible=True), payload, following, progress_html(label["name"], progress), probes_html(progress),
+        settings_html(studio, list(following.runs)), log_html(studio, run_id), label["name"], label["note"],
+        *_buttons(studio, run_id, following), gr.update(visible=False), gr.update(visible=False),
+    )
+
+
+def _buttons(studio: Studio, run_id: str, following: Following) -> tuple[Any, Any, Any, Any]:
+    """(chat, stop, resume, delete): only what makes sense now."""
+    status = following.runs[run_id].progress.status
+    ended = status in ENDED
+    return (
+        gr.update(visible=ended and studio.runs.get(run_id).has_result),
+        gr.update(visible=not ended, interactive=not studio.engine.stopping(run_id)),
+        gr.update(visible=status in ("stopped", "interrupted", "failed")),
+        gr.update(visible=ended),
+    )
+
+
+def settings_html(studio: Studio, run_ids: list[str]) -> str:
+    """All settings of one run; of several, only those that differ."""
+    flat = {run_id: _flat(studio.runs.get(run_id).spec.model_dump(mode="json")) for run_id in run_ids}
+    names = [name for name in dict.fromkeys(name for values in flat.values() for name in values)]
+    if len(run_ids) > 1:
+        names = [name for name in names if len({values.get(name) for values in flat.values()}) > 1]
+    heads = "".join(f'<th scope="col">{escape(studio.runs.get(run_id).label["name"])}</th>' for run_id in run_ids)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(values.get(name, ''))}</td>" for values in flat.values()) + "</tr>"
+        for name in names
+    )
+    return f'<table class="settings-table"><thead><tr><th scope="col">setting</th>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{above}{name}.")
+        elif value is not None:
+            flat[above + name] = str(value)
+    return flat
+
+
+def log_html(studio: Studio, run_id: str) -> str:
+    """What happened, line by line, the newest last."""
+    lines = [
+        f"{time.strftime('%H:%M:%S', time.localtime(event['at']))}  {text}"
+        for event in true_events(studio.runs.get(run_id).events.read()[0]) if (text := describe_event(event))
+    ]
+    if not lines:
+        return empty("Nothing has happened yet: the run waits for its turn.")
+    left_out = f"({len(lines) - LOG_LINES:,} earlier lines are in events.jsonl)\n" if len(lines) > LOG_LINES else ""
+    return f'<pre class="log" tabindex="0">{escape(left_out + chr(10).join(lines[-LOG_LINES:]))}</pre>'
+
+
+def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
+    """New points of the runs on the chart, and where the opened one stands."""
+    if run_id is None or following is None or run_id not in following.runs or following.ended:
+        return (gr.skip(),) * 8
+    payload, news = catch_up(studio, following)
+    if not news:
+        return (gr.skip(),) * 8
+    followed = following.runs[run_id]
+    stopping = studio.engine.stopping(run_id)
+    return (
+        payload, following, progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
+        *_buttons(studio, run_id, following),
+    )
+
+
+def on_behind(studio: Studio, run_id: str | None, shown: RunTable) -> tuple[Any, Any]:
+    """The chart missed a payload: send it everything."""
+    return follow(studio, [run_id, *(other for other in shown["ticked"] if other != run_id)] if run_id else [])
+
+
+def on_stop(studio: Studio, run_id: str) -> Any:
+    studio.engine.stop(run_id)
+    return gr.update(interactive=False)
+
+
+def on_resume(studio: Studio, run_id: str, shown: RunTable) -> tuple[Any, ...]:
+    studio.engine.resume(run_id)
+    return *_page(studio, 0, shown), *_view(studio, run_id, shown["ticked"])
+
+
+def _asking(asking: bool) -> tuple[Any, Any, Any]:
+    """(delete, really, keep): a run is deleted by two clicks, never by one."""
+    return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)
+
+
+def on_delete(studio: Studio, run_id: str, page_number: int) -> tuple[Any, ...]:
+    studio.delete_run(run_id)
+    nothing = table([])
+    return None, *_page(studio, page_number, nothing), *_view(studio, None, [])
+
+
+def on_relabel(studio: Studio, run_id: str, name: str, note: str, page_number: int, shown: RunTable) -> tuple[Any, ...]:
+    run = studio.runs.get(run_id)
+    run.relabel(name=name, note=note)
+    return *_page(studio, page_number, shown), progress_html(run.label["name"], run.progress())

@@ -1,0 +1,312 @@
+"""The Train tab: a sentence to fill in, the methods as cards, the truth before the start; then the run itself."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.following import Following, catch_up, follow
+from app.studio import Studio, on
+from backend import methods, objectives
+from backend.errors import UserError
+from backend.events import ENDED
+from backend.models import available
+from backend.plan import Plan
+from backend.progress import Progress
+from backend.specs import RunSpec, TrainingSettings, parse_spec
+from components.live_plot import live_plot
+from components.method_cards import Card, Cards, method_cards
+from components.notices import lead, problems
+from components.run_curves import probes_html, progress_html
+from components.settings_form import form_values, plain_values, settings_form
+from components.text import count, escape, gigabytes, minutes, share
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+TICK: dict[str, Any] = {**QUIET, "queue": False}
+SEPARATOR = "__"  # between the group a setting belongs to and its name: "lora__rank"
+FIRST_METHOD = "lora"
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What other tabs and the page tie to."""
+
+    form: dict[str, Component]  # every setting, by its name in a click's values
+    chat_with: gr.Button
+    run_id: gr.State
+    pages: list[gr.Column]  # where one sets a run up, and where one watches it
+
+
+def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
+    """Lay out the tab and wire it."""
+    run_id, following = gr.State(None), gr.State(None)
+    with gr.Column() as setup:
+        lead("Choose a model, what it shall learn from, and how; the card on the right tells what will happen.")
+        form, cards = _form(studio)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=360):
+                settings = _settings_groups()
+            with gr.Column(scale=1, min_width=300):
+                card = gr.HTML(_waiting_card(), elem_id="plan")
+                start = gr.Button("Start", variant="primary", elem_id="start-run")
+    form |= settings.form
+    with gr.Column(visible=False) as watch:
+        progress = gr.HTML(elem_id="run-progress")
+        with gr.Row(elem_classes="actions"):
+            stop = gr.Button("Stop and keep", elem_id="stop-run")
+            chat_with = gr.Button("Chat with it", variant="primary", visible=False, elem_id="chat-with-run")
+            another = gr.Button("Set up another run", elem_id="another-run")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=420):
+                chart = live_plot(elem_id="train-plot")
+            with gr.Column(scale=1, min_width=300):
+                gr.HTML('<h3 class="section-title">Answers while it learns</h3>')
+                probes = gr.HTML(elem_id="probes")
+    timer = gr.Timer(1.0)
+
+    view = [chart, following, progress, probes, stop, chat_with]
+    everything = {**form, "method": cards}
+    pages = [setup, watch]
+    inputs: dict[str, Any] = {"inputs_kwargs": everything}
+
+    cards.change(on_method, cards, list(settings.groups.values()), **QUIET)
+    gr.on(
+        [component.change for component in everything.values()], on(studio, on_plan), outputs=[card, cards, start],
+        trigger_mode="always_last", **inputs, **QUIET,
+    )
+    start.click(on(studio, on_start), outputs=[run_id, *pages, *view], **inputs, **PRIVATE)
+    stop.click(on(studio, on_stop), run_id, stop, **QUIET)
+    another.click(on_another, outputs=[run_id, *pages], **QUIET)
+    timer.tick(on(studio, on_tick), [run_id, following], view, **TICK)
+    chart.behind(on(studio, on_behind), run_id, [chart, following], **TICK)
+    page.load(on(studio, on_open), outputs=[run_id, *pages, *view], **QUIET)
+    page.load(on(studio, on_plan_when_ready), outputs=[card, cards, start], **inputs, **QUIET)
+    return TrainTab(everything, chat_with, run_id, pages)
+
+
+# ---- layout ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Groups:
+    form: dict[str, Component]
+    groups: dict[str, gr.Column]
+
+
+def _form(studio: Studio) -> tuple[dict[str, Component], gr.HTML]:
+    """The sentence one fills in, and the cards."""
+    described = RunSpec.model_fields
+    with gr.Row(elem_classes="sentence"):
+        model = gr.Dropdown(
+            available(studio.workspace), value="starter", allow_custom_value=True, label="Teach",
+            info=described["base_model"].description, min_width=200, elem_id="pick-model",
+        )
+        data = gr.Dropdown(
+            data_choices(studio), label="from", info="A data set saved in the Data tab.", min_width=200, elem_id="pick-data",
+        )
+        objective = gr.Dropdown(
+            [(kind.title, name) for name, kind in objectives.all_objectives().items()], value="sft", label="learning",
+            info="What the loss is taken on.", min_width=200, filterable=False, elem_id="pick-objective",
+        )
+        name = gr.Textbox(
+            "", label="and call it", info=described["name"].description, placeholder="named after data and method",
+            min_width=200, elem_id="run-name",
+        )
+    cards = method_cards(cards_of(FIRST_METHOD, None))
+    return {"base_model": model, "data": data, "objective": objective, "name": name}, cards
+
+
+def _settings_groups() -> _Groups:
+    """One folded group per method, one per objective with settings, one for training."""
+    form: dict[str, Component] = {}
+    groups: dict[str, gr.Column] = {}
+    for name, method in methods.all_methods().items():
+        with gr.Column(visible=name == FIRST_METHOD) as groups[name]:
+            if len(method.model_fields) > 1:
+                with gr.Accordion(f"Settings of {method.title}", open=False):
+                    form |= _prefixed(name, settings_form(method))
+    for name, objective in objectives.all_objectives().items():
+        if len(objective.model_fields) > 1:
+            with gr.Accordion(f"Settings of learning {objective.title}", open=False):
+                form |= _prefixed(name, settings_form(objective))
+    with gr.Accordion("Training settings", open=False):
+        rate = methods.all_methods()[FIRST_METHOD].default_learning_rate
+        form |= _prefixed("training", settings_form(TrainingSettings, placeholders={"learning_rate": f"{rate:g}"}))
+    return _Groups(form, groups)
+
+
+def _prefixed(group: str, form: dict[str, Component]) -> dict[str, Component]:
+    return {f"{group}{SEPARATOR}{name}": component for name, component in form.items()}
+
+
+def data_choices(studio: Studio) -> list[tuple[str, str]]:
+    """Data sets for the picker: (what is shown, id)."""
+    return [(f"{card.name} · {card.rows:,} rows", card.id) for card in studio.datasets.list()]
+
+
+def cards_of(chosen: str, facts: dict[str, dict[str, str]] | None) -> Cards:
+    """The method cards; `facts` per method are what only the engine can tell."""
+    cards = []
+    for name, method in methods.all_methods().items():
+        known = (facts or {}).get(name, {"trains": "…", "memory": "…", "arithmetic": ""})
+        cards.append(Card(name=name, title=method.title, sentence=method.sentence, paper=method.paper, **known))
+    return Cards(chosen=chosen, cards=cards)
+
+
+def _waiting_card() -> str:
+    return '<div class="card"><h3>Before you start</h3><p class="quiet">The engine is getting ready…</p></div>'
+
+
+def plan_html(plan: Plan) -> str:
+    """The truth before the start."""
+    steps = plan.schedule
+    rows = [
+        ("steps", f"{steps.total_steps:,}, that is {steps.epochs:.1f} epochs of {steps.steps_per_epoch:,}"),
+        ("time", f"about {minutes(plan.seconds)}" + ("" if plan.measured_speed else " (rough)")),
+        ("memory", f"{gigabytes(plan.memory_bytes)} of {gigabytes(plan.memory_free_bytes)} free"),
+        ("learns from", f"{plan.train_rows:,} rows, {count(plan.tokens_per_epoch)} tokens an epoch"),
+        ("held out", f"{plan.validation_rows:,} rows, asked every {steps.evaluate_every:,} steps"),
+        ("trains", f"{plan.trainable_parameters:,} parameters, {share(plan.trainable_parameters, plan.parameters)}"),
+    ]
+    if plan.cut_rows:
+        rows.append(("cut", f"{plan.cut_rows:,} rows are longer than the maximum length and lose their end"))
+    rows += [("left out", f"{number:,} rows: {reason}") for reason, number in plan.left_out.items()]
+    if plan.estimated_from:
+        rows.append(("judged by", f"{plan.estimated_from:,} of {plan.rows:,} rows"))
+    listed = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in rows)
+    notes = "".join(f'<p class="warn">{escape(note)}</p>' for note in plan.notes)
+    return f'<div class="card"><h3>Before you start</h3><dl class="number">{listed}</dl>{notes}</div>'
+
+
+# ---- from a form to a spec -------------------------------------------------------------------------------------------
+
+
+def spec_of(studio: Studio, values: dict[str, Any]) -> RunSpec:
+    """The spec a form describes. Raises `UserError` naming everything that is wrong."""
+    method = (values["method"] or {}).get("chosen", FIRST_METHOD)
+    objective = values["objective"]
+    if not values["data"]:
+        raise UserError("No data is chosen. Pick a data set, or import one in the Data tab.")
+    card = studio.datasets.card(values["data"])
+    name = values["name"].strip() or f"{card.name}, {methods.all_methods()[method].title}"
+    return parse_spec({
+        "name": name, "base_model": values["base_model"] or "", "data": {"id": card.id, "version": card.version},
+        "objective": {"name": objective, **_group(objectives.all_objectives()[objective], objective, values)},
+        "method": {"name": method, **_group(methods.all_methods()[method], method, values)},
+        "training": _group(TrainingSettings, "training", values),
+    })
+
+
+def _group(model: Any, group: str, values: dict[str, Any]) -> dict[str, Any]:
+    mark = group + SEPARATOR
+    return plain_values(model, {name.removeprefix(mark): value for name, value in values.items() if name.startswith(mark)})
+
+
+def form_of(spec: RunSpec) -> dict[str, Any]:
+    """The form's values for a spec: the way back, for duplicating a run's settings."""
+    values: dict[str, Any] = {
+        "base_model": spec.base_model, "data": spec.data.id, "objective": spec.objective.name, "name": f"{spec.name} again",
+        "method": cards_of(spec.method.name, None),
+    }
+    for group, settings in ((spec.method.name, spec.method), (spec.objective.name, spec.objective), ("training", spec.training)):
+        values |= {f"{group}{SEPARATOR}{name}": value for name, value in form_values(settings).items()}
+    return values
+
+
+# ---- what happens ----------------------------------------------------------------------------------------------------
+
+
+def on_method(cards: Cards) -> list[dict[str, Any]]:
+    """Only the chosen method's settings are shown."""
+    return [gr.update(visible=name == cards["chosen"]) for name in methods.all_methods()]
+
+
+def on_plan_when_ready(studio: Studio, **values: Any) -> tuple[Any, Any, Any]:
+    """The card, once the engine can tell."""
+    studio.engine.wait_until_ready()
+    return on_plan(studio, **values)
+
+
+def on_plan(studio: Studio, **values: Any) -> tuple[Any, Any, Any]:
+    """The card and the method cards for what is filled in; Start works only where the plan does."""
+    if not studio.engine.ready.is_set():
+        return gr.skip(), gr.skip(), gr.update(interactive=False)
+    from backend.plan import method_facts, plan
+
+    try:
+        spec = spec_of(studio, values)
+        shown, works = plan_html(plan(spec, studio.workspace)), True
+    except UserError as error:
+        spec, works = None, False
+        shown = f'<div class="card"><h3>Before you start</h3>{problems(error.problems)}</div>'
+    chosen = values["method"]["chosen"]
+    facts = method_facts(spec, studio.workspace) if spec and works else None
+    cards = cards_of(chosen, _in_words(facts)) if facts else gr.skip()
+    return shown, gr.skip() if cards == values["method"] else cards, gr.update(interactive=works)
+
+
+def _in_words(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            "trains": f"{count(fact.trainable_parameters)} parameters, {share(fact.trainable_parameters, fact.parameters)}",
+            "memory": f"about {gigabytes(fact.memory_bytes)}", "arithmetic": fact.arithmetic,
+        }
+        for name, fact in facts.items()
+    }
+
+
+def on_start(studio: Studio, **values: Any) -> tuple[Any, ...]:
+    """Put the run on the queue and show it."""
+    run_id = studio.engine.submit(spec_of(studio, values))
+    return _show(studio, run_id)
+
+
+def on_open(studio: Studio) -> tuple[Any, ...]:
+    """A page that opens while a run trains shows that run."""
+    run_id = studio.engine.status().run_id
+    if run_id is None:
+        return (gr.skip(),) * 9
+    return _show(studio, run_id)
+
+
+def _show(studio: Studio, run_id: str) -> tuple[Any, ...]:
+    payload, following = follow(studio, [run_id])
+    return run_id, gr.update(visible=False), gr.update(visible=True), payload, following, *_panel(studio, run_id, following)
+
+
+def _panel(studio: Studio, run_id: str, following: Following | None) -> tuple[Any, ...]:
+    """(progress, probes, stop, chat_with) for where the run stands."""
+    followed = following.runs[run_id]
+    progress: Progress = followed.progress
+    following.stopping = studio.engine.stopping(run_id)
+    return (
+        progress_html(followed.label, progress, stopping=following.stopping), probes_html(progress),
+        gr.update(visible=progress.status not in ENDED, interactive=not following.stopping),
+        gr.update(visible=progress.status in ENDED and studio.runs.get(run_id).has_result),
+    )
+
+
+def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
+    """Only what is new travels."""
+    if run_id is None or following is None or run_id not in following.runs or following.ended:
+        return (gr.skip(),) * 6
+    payload, news = catch_up(studio, following)
+    if not news and following.stopping == studio.engine.stopping(run_id):
+        return (gr.skip(),) * 6
+    return payload, following, *_panel(studio, run_id, following)
+
+
+def on_behind(studio: Studio, run_id: str | None) -> tuple[Any, Any]:
+    """The chart missed a payload: send it everything."""
+    return follow(studio, [run_id] if run_id else [])
+
+
+def on_stop(studio: Studio, run_id: str) -> Any:
+    studio.engine.stop(run_id)
+    return gr.update(interactive=False)
+
+
+def on_another() -> tuple[Any, Any, Any]:
+    return None, gr.update(visible=True), gr.update(visible=False)

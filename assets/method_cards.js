@@ -1,0 +1,48 @@
+// The method cards. gr.HTML runs this with `element`, `props`, `watch` and `trigger` given; texts are set as text.
+
+const fieldset = element.querySelector('fieldset');
+
+function part(tag, className, text) {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+function draw(card) {
+  const label = part('label', 'method-card', '');
+  const radio = document.createElement('input');
+  radio.type = 'radio';
+  radio.name = 'method';
+  radio.value = card.name;
+  radio.checked = card.name === props.value.chosen;
+  const title = part('span', 'method-title', card.title);
+  title.prepend(radio);
+  const paper = part('a', 'method-paper', 'paper');
+  paper.href = card.paper;
+  paper.target = '_blank';
+  paper.rel = 'noreferrer';
+  paper.setAttribute('aria-label', `paper on ${card.title}`);
+  const facts = part('span', 'method-facts', '');
+  facts.append(part('span', '', `trains ${card.trains}`), part('span', '', `needs ${card.memory}`));
+  if (card.arithmetic) facts.append(part('span', 'method-arithmetic', card.arithmetic));
+  label.append(title, part('span', 'method-sentence', card.sentence), facts, paper);
+  return label;
+}
+
+function render() {
+  const value = props.value;
+  if (!value) return;
+  const focused = document.activeElement?.value;
+  const hadFocus = fieldset.contains(document.activeElement);
+  fieldset.querySelectorAll('.method-card').forEach(old => old.remove());
+  fieldset.append(...value.cards.map(draw));
+  if (hadFocus) fieldset.querySelector(`input[value="${focused}"]`)?.focus(); // redrawing must not lose the keyboard
+}
+
+fieldset.addEventListener('change', event => {
+  props.value = {...props.value, chosen: event.target.value};
+  trigger('change');
+});
+watch('value', render);
+render();

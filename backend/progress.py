@@ -1,0 +1,90 @@
+"""Where a run stands, folded from its events one by one: what every view of a run is derived from. Imports no torch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.events import RunEvent, Status
+
+
+@dataclass
+class Probe:
+    """One probe prompt: the untouched base's answer, and the model's own as it learnt."""
+
+    base: str | None = None
+    answers: list[tuple[int, str]] = field(default_factory=list)  # (step, answer), oldest first
+
+
+@dataclass
+class Progress:
+    """The state of a run after the events folded so far."""
+
+    status: Status = "queued"
+    created: float = 0.0  # seconds since the epoch
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    base_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int = 0
+    seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    prepared: dict[str, Any] = field(default_factory=dict)  # the fields of the event of that name
+    device: str = ""
+    message: str = ""
+    warnings: list[str] = field(default_factory=list)
+    peak_memory_bytes: int = 0
+    probes: dict[str, Probe] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[RunEvent]) -> "Progress":
+        progress = cls()
+        progress.fold(events)
+        return progress
+
+    def fold(self, events: Iterable[RunEvent]) -> None:
+        """Take up further events, in order."""
+        for event in events:
+            getattr(self, f"_{event['kind']}", lambda event: None)(event)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before the first step."""
+        return self.seconds / self.step * (self.total_steps - self.step) if self.step else None
+
+    def _queued(self, event: Any) -> None:
+        self.status, self.created = "queued", self.created or event["at"]
+
+    def _started(self, event: Any) -> None:
+        self.status, self.device, self.message = "running", event["device"], ""
+        for probe in self.probes.values():  # a resumed run makes what came after its checkpoint anew
+            probe.answers = [(step, answer) for step, answer in probe.answers if step <= event["resumed_from"]]
+
+    def _prepared(self, event: Any) -> None:
+        self.prepared, self.total_steps = event, event["total_steps"]
+
+    def _step(self, event: Any) -> None:
+        self.status = "running"
+        self.step, self.epoch, self.loss, self.seconds = event["step"], event["epoch"], event["loss"], event["seconds"]
+        self.tokens_per_second = event["tokens_per_second"]
+
+    def _evaluated(self, event: Any) -> None:
+        if event.get("base"):
+            self.base_loss = event["loss"]
+        elif self.best_loss is None or event["loss"] < self.best_loss:
+            self.best_loss, self.best_step = event["loss"], event["step"]
+
+    def _sampled(self, event: Any) -> None:
+        probe = self.probes.setdefault(event["prompt"], Probe())
+        if event.get("base"):
+            probe.base = event["answer"]
+        else:
+            probe.answers.append((event["step"], event["answer"]))
+
+    def _warned(self, event: Any) -> None:
+        self.warnings.append(event["message"])
+
+    def _finished(self, event: Any) -> None:
+        self.status, self.message = event["status"], event.get("message", "")
+        self.peak_memory_bytes = event.get("peak_memory_bytes", 0)

@@ -1,0 +1,94 @@
+"""A run's events as the series the live chart draws, and its probes and progress as pieces of page."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from backend.events import RunEvent
+from backend.progress import Progress
+from components.live_plot import Metric, Series
+from components.notices import empty
+from components.text import escape, gigabytes, minutes
+
+STEP_METRICS: dict[str, Metric] = {
+    "loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm", "tokens_per_second": "tokens_per_second",
+}
+STATUS_WORDS = {
+    "queued": "waiting for its turn", "running": "training", "done": "done", "stopped": "stopped", "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def series_of(run_id: str, label: str, events: Iterable[RunEvent]) -> list[Series]:
+    """Points of every metric in some events of one run."""
+    points: dict[Metric, list[tuple[int, float, float]]] = {}
+    for event in events:
+        for metric, value in _values(event):
+            points.setdefault(metric, []).append((event["step"], event["seconds"], value))  # type: ignore[typeddict-item]
+    return [
+        Series(run=run_id, label=label, metric=metric, steps=[p[0] for p in at], seconds=[p[1] for p in at],
+               values=[p[2] for p in at])
+        for metric, at in points.items()
+    ]
+
+
+def _values(event: Any) -> list[tuple[Metric, float]]:
+    if event["kind"] == "step":
+        return [(metric, event[key]) for key, metric in STEP_METRICS.items() if event.get(key) is not None]
+    if event["kind"] == "evaluated":
+        return [("base_loss" if event.get("base") else "validation_loss", event["loss"])]
+    return []
+
+
+def probes_html(progress: Progress) -> str:
+    """Question, the base's answer, the answer now: one reads the model learning."""
+    if not progress.probes:
+        return empty("The first answers come when the base model has been asked.")
+    return '<div class="probes">' + "".join(_probe(prompt, probe) for prompt, probe in progress.probes.items()) + "</div>"
+
+
+def _probe(prompt: str, probe: Any) -> str:
+    parts = [f'<p class="probe-question plain-text">{escape(prompt)}</p>']
+    if probe.base is not None:
+        parts.append(_answer("base model", probe.base))
+    if probe.answers:
+        step, answer = probe.answers[-1]
+        parts.append(_answer(f"now, at step {step}", answer, "probe-now"))
+    if len(probe.answers) > 1:
+        earlier = "".join(_answer(f"step {step}", answer) for step, answer in reversed(probe.answers[:-1]))
+        parts.append(f"<details><summary>{len(probe.answers) - 1} earlier answers</summary>{earlier}</details>")
+    return f'<section class="probe">{"".join(parts)}</section>'
+
+
+def _answer(who: str, answer: str, kind: str = "") -> str:
+    said = escape(answer) if answer.strip() else "<em>(nothing)</em>"
+    return f'<div class="probe-answer {kind}"><span class="quiet">{escape(who)}</span><div class="plain-text">{said}</div></div>'
+
+
+def progress_html(name: str, progress: Progress, *, stopping: bool = False) -> str:
+    """Status, a bar, and the numbers of the moment, with units."""
+    words = "stopping; the weights are being kept" if stopping else STATUS_WORDS[progress.status]
+    share = progress.step / progress.total_steps if progress.total_steps else 0.0
+    facts = [f"step {progress.step:,} of {progress.total_steps:,}"] if progress.total_steps else ["getting ready"]
+    if progress.loss is not None:
+        facts += [f"epoch {progress.epoch:.1f}", f"loss {progress.loss:.3f}", f"{progress.tokens_per_second:.0f} tokens/s"]
+    if progress.best_loss is not None:
+        facts.append(f"best held-out loss {progress.best_loss:.3f}" + _against_base(progress))
+    if progress.status == "running" and progress.seconds_left is not None:
+        facts.append(f"about {minutes(progress.seconds_left)} left")
+    elif progress.seconds:
+        facts.append(f"{minutes(progress.seconds)} of training")
+    if progress.peak_memory_bytes:
+        facts.append(f"at most {gigabytes(progress.peak_memory_bytes)} of memory")
+    notes = "".join(f'<p class="warn">{escape(text)}</p>' for text in filter(None, [*progress.warnings, progress.message]))
+    return (
+        f'<div class="run-progress status-{progress.status}"><div class="run-line"><strong>{escape(name)}</strong>'
+        f'<span class="status">{escape(words)}</span></div>'
+        f'<progress max="1" value="{share:.4f}" aria-label="progress of the run">{share:.0%}</progress>'
+        f'<p class="quiet number">{escape(" · ".join(facts))}</p>{notes}</div>'
+    )
+
+
+def _against_base(progress: Progress) -> str:
+    if not progress.base_loss or progress.best_loss is None:
+        return ""
+    return f" ({progress.best_loss / progress.base_loss - 1:+.0%} against the base)"
