@@ -4,16 +4,21 @@
     run_id = client.predict(spec={"data": {"id": ...}, "method": {"name": "lora"}}, api_name="/start_run")
 """
 
+import functools
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 from app.studio import Studio
 from backend.data.readers import inspect, sample_rows
 from backend.data.shapes import guess_mapping, parse_mapping
 from backend.errors import UserError
 from backend.models import available
-from backend.specs import parse_spec
+from backend.sampling import Sampling
+from backend.specs import parse_spec, sentences
 
 
 def public_api(studio: Studio) -> None:
@@ -33,7 +38,7 @@ def public_api(studio: Studio) -> None:
         `shape` (alpaca, prompt_completion, messages, sharegpt, text) and `columns` (role to column) are found out if left
         out. Rows that cannot be used refuse the import.
         """
-        source = inspect(path_of(path))
+        source = inspect(Path(path).expanduser())
         mapping = parse_mapping(shape, columns or {}) if shape else guess_mapping(sample_rows(source))
         if mapping is None:
             raise UserError(f"What the columns of {source.name} mean is not clear. Name the shape and the columns.")
@@ -65,12 +70,23 @@ def public_api(studio: Studio) -> None:
         return studio.runs.get(run).status
 
     def compare(prompt: str, left: str, right: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One prompt, two answers. `left` and `right` are "base:<model>" or "run:<id>".
+        """One prompt, two answers: {"left": {...}, "right": {...}} with text, tokens, tokens_per_second and how it ended.
 
-        `settings`: temperature, top_p, max_tokens, seed, and system (a system prompt).
+        `left` and `right` are "base:<model>" or "run:<id>". `settings`: temperature, top_p, max_tokens, seed, and system
+        (a system prompt).
         """
-        playground = studio.playground
-        return {side: playground.answer(speaker, prompt, settings or {}) for side, speaker in (("left", left), ("right", right))}
+        from backend.inference import Speaker
+
+        settings = dict(settings or {})
+        system = str(settings.pop("system", ""))
+        try:
+            sampling = Sampling.model_validate(settings)
+        except ValidationError as error:
+            raise UserError(*sentences(error)) from error
+        return {
+            side: asdict(studio.playground.answer(Speaker.parse(who), prompt, system=system, sampling=sampling))
+            for side, who in (("left", left), ("right", right))
+        }
 
     for endpoint in (
         list_models, list_datasets, import_dataset, list_runs, start_run, run_events, stop_run, compare,
@@ -78,16 +94,8 @@ def public_api(studio: Studio) -> None:
         gr.api(_caught(endpoint), api_name=endpoint.__name__, concurrency_limit=4)
 
 
-def path_of(path: str) -> Any:
-    from pathlib import Path
-
-    return Path(path).expanduser()
-
-
 def _caught(endpoint: Any) -> Any:
     """The endpoint with a person's problems as the error message a client sees."""
-    import functools
-
     @functools.wraps(endpoint)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:

@@ -21,24 +21,19 @@ from backend.models import STARTER, available
 from backend.runs import Run
 from backend.sampling import Sampling
 from backend.specs import sentences
+from components.conversation import Shown, Turn, as_messages, shown
 from components.dual_chat import (
     INVITATION,
     NO_RUN_YET,
-    QUIET,
     DualChat,
     Side,
-    Turn,
-    as_chat,
-    as_messages,
     dual_chat,
     hint_line,
     settings_title,
-    shown_placeholder,
-    stats_line,
 )
 from components.notices import lead
 from components.settings_form import plain_values
-from components.text import escape
+from components.soft_prompt import soft_prompt_table
 from components.word_diff import differences
 
 if TYPE_CHECKING:
@@ -48,27 +43,34 @@ BASE = f"base:{STARTER}"
 OFFERED = 100  # newest runs in the pickers; older ones come through the Runs tab
 LONGEST_PROMPT = 100_000  # characters; what is longer no model here can read, and it would freeze the page
 ENDS = {"finished": "finished", "cut off": "cut off at the longest answer", "stopped": "stopped", "": "answering"}
-SOFT_PROMPT = (
-    "Each learnt vector with the tokens of the vocabulary that point most nearly the same way, and the cosine similarity "
-    "(1 is the token itself, 0 has nothing in common with it)."
-)
 SIDES: tuple[Side, ...] = ("left", "right")
+# Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
+QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ChatTab:
-    """What others wire to: the pickers, and what `on_refresh` and `on_chat_with` fill."""
+    """What others wire to: the pickers, and what `on_refresh` reads and fills."""
 
     left: gr.Dropdown
     right: gr.Dropdown
-    left_chat: gr.Chatbot
-    right_chat: gr.Chatbot
+    talk: gr.State
+    left_said: gr.HTML
+    right_said: gr.HTML
 
     @property
-    def refreshed(self) -> list[gr.components.Component]:
-        """The outputs of `on_refresh` and `on_chat_with`."""
-        return [self.left, self.right, self.left_chat, self.right_chat]
+    def pickers(self) -> list[gr.Dropdown]:
+        """The outputs of `on_chat_with`."""
+        return [self.left, self.right]
+
+    @property
+    def refresh_inputs(self) -> list[gr.components.Component]:
+        return [self.talk, self.left, self.right]
+
+    @property
+    def refresh_outputs(self) -> list[gr.components.Component]:
+        return [self.left, self.right, self.left_said, self.right_said]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Ask:
 
 
 @dataclass
-class Conversation:
+class Dialogue:
     """One side's conversation, and the answer it is giving."""
 
     turns: tuple[Turn, ...] = ()
@@ -98,7 +100,9 @@ class Conversation:
 
     def stop(self) -> None:
         """End the answer being given, keeping what there is of it; harmless whenever and however often."""
-        self.asked = None
+        if self.asked is not None:
+            *before, last = self.turns
+            self.turns, self.asked = (*before, replace(last, line="stopped before the first word")), None
         if self.stopping is not None:
             self.stopping.set()
 
@@ -112,12 +116,17 @@ class Conversation:
 class Talk:
     """What one browser tab has going."""
 
-    left: Conversation = field(default_factory=Conversation)
-    right: Conversation = field(default_factory=Conversation)
+    left: Dialogue = field(default_factory=Dialogue)
+    right: Dialogue = field(default_factory=Dialogue)
+    empty: str = INVITATION  # what stands in an empty conversation
 
     @property
-    def sides(self) -> tuple[Conversation, Conversation]:
+    def sides(self) -> tuple[Dialogue, Dialogue]:
         return self.left, self.right
+
+    def shown(self, side: Dialogue) -> Shown:
+        """What the page shows of a side."""
+        return shown(side.turns, empty=self.empty, busy=side.busy)
 
 
 def chat_tab(studio: Studio) -> ChatTab:
@@ -125,54 +134,51 @@ def chat_tab(studio: Studio) -> ChatTab:
     choices = speaker_choices(studio)
     left, right = default_speakers(choices)
     lead("Ask two models the same question and read the answers side by side.")
-    talk = gr.State(Talk())
+    talk = gr.State(Talk(empty=_placeholder(choices)))
     chat = dual_chat(choices=choices, left=left, right=right, placeholder=_placeholder(choices))
     with gr.Accordion("What the soft prompt says", open=False, visible=is_prompt_tuned(studio, right)) as soft_prompt:
         words = gr.HTML(_soft_prompt_invitation())
     _wire_asking(studio, chat, talk)
     _wire_looks(studio, chat, talk, soft_prompt, words)
-    return ChatTab(chat.left.speaker, chat.right.speaker, chat.left.chat, chat.right.chat)
+    return ChatTab(chat.left.speaker, chat.right.speaker, talk, chat.left.said, chat.right.said)
 
 
 def _wire_asking(studio: Studio, chat: DualChat, talk: gr.State) -> None:
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    panes = [chat.left.chat, chat.left.stats, chat.right.chat, chat.right.stats]
+    both = [chat.left.said, chat.right.said]
     sent = gr.on(
-        [chat.prompt.submit, chat.send.click], on(studio, on_send), outputs=[chat.prompt, chat.hint, *panes],
-        inputs_kwargs={"talk": talk, "prompt": chat.prompt, **chat.fields}, **quick,
+        [chat.prompt.submit, chat.send.click], on(studio, on_send), outputs=[chat.prompt, chat.hint, *both],
+        inputs_kwargs={"talk": talk, "prompt": chat.prompt, **chat.fields}, **QUICK,
     )
     handlers = {"left": (on_left_again, on_left_answer), "right": (on_right_again, on_right_answer)}
     for side in SIDES:
         pane, (on_again, on_answer) = chat.side(side), handlers[side]
         again = pane.again.click(
-            on(studio, on_again), outputs=[chat.hint, pane.chat, pane.stats],
-            inputs_kwargs={"talk": talk, **chat.fields}, **quick,
+            on(studio, on_again), outputs=[chat.hint, pane.said],
+            inputs_kwargs={"talk": talk, **chat.fields}, **QUICK,
         )
         for asked in (sent, again):
             _answers(studio, chat, talk, side, asked, on_answer)
-    chat.stop.click(on(studio, on_stop), inputs=talk, outputs=chat.hint, **quick)
-    chat.clear.click(on(studio, on_clear), inputs=talk, outputs=[chat.hint, *panes, chat.differences], **quick)
+    chat.stop.click(on(studio, on_stop), inputs=talk, outputs=chat.hint, **QUICK)
+    chat.clear.click(on(studio, on_clear), inputs=talk, outputs=[chat.hint, *both, chat.differences], **QUICK)
 
 
 def _answers(studio: Studio, chat: DualChat, talk: gr.State, side: Side, asked: Dependency, on_answer: Any) -> None:
     """Let one side answer after something was asked; each side in a stream of its own, so that neither waits."""
     pane = chat.side(side)
     answered = asked.success(
-        streaming(studio, on_answer), inputs=talk, outputs=[pane.chat, pane.stats], show_progress="hidden",
-        concurrency_limit=None, trigger_mode="multiple", api_visibility="private",
+        streaming(studio, on_answer), inputs=talk, outputs=pane.said, trigger_mode="multiple", **QUICK,
     )
     answered.then(
         on(studio, on_differences), inputs=[talk, chat.differ, chat.left.speaker, chat.right.speaker],
-        outputs=chat.differences, queue=False, show_progress="hidden", api_visibility="private",
+        outputs=chat.differences, **QUICK,
     )
 
 
 def _wire_looks(studio: Studio, chat: DualChat, talk: gr.State, soft_prompt: gr.Accordion, words: gr.HTML) -> None:
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     speakers = [chat.left.speaker, chat.right.speaker]
-    chat.differ.change(on(studio, on_differences), inputs=[talk, chat.differ, *speakers], outputs=chat.differences, **quick)
-    chat.same.change(on(studio, on_same), inputs=chat.same, outputs=[chat.left.title, chat.right.settings], **quick)
-    gr.on([speaker.change for speaker in speakers], on(studio, on_speakers), inputs=speakers, outputs=[soft_prompt, words], **quick)
+    chat.differ.change(on(studio, on_differences), inputs=[talk, chat.differ, *speakers], outputs=chat.differences, **QUICK)
+    chat.same.change(on(studio, on_same), inputs=chat.same, outputs=[chat.left.title, chat.right.settings], **QUICK)
+    gr.on([speaker.change for speaker in speakers], on(studio, on_speakers), inputs=speakers, outputs=[soft_prompt, words], **QUICK)
     soft_prompt.expand(on(studio, on_soft_prompt), inputs=speakers, outputs=words, api_visibility="private")
 
 
@@ -197,29 +203,27 @@ def is_prompt_tuned(studio: Studio, *speakers: str) -> bool:
     return any(run.spec.method.name == "prompt" for run in _runs_of(studio, speakers))
 
 
-def on_refresh(studio: Studio, left: str, right: str) -> list[dict[str, Any]]:
-    """Updates for `ChatTab.refreshed`: who can speak now. Keeps what is chosen; where both sides are the same base, or a
-    run is gone, the default steps in."""
+def on_refresh(studio: Studio, talk: Talk, left: str, right: str) -> list[Any]:
+    """From `ChatTab.refresh_inputs` to `refresh_outputs`: who can speak now.
+
+    Keeps what is chosen; where a run is gone, or both sides are the same, the default steps in.
+    """
     choices = speaker_choices(studio, keep=(left, right))
     values = {value for _, value in choices}
     first, second = default_speakers(choices)
     left = left if left in values else first
     right = right if right in values and right != left else second
-    return _refreshed(choices, left, right)
+    talk.empty = _placeholder(choices)
+    return [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right), *map(talk.shown, talk.sides)]
 
 
-def on_chat_with(studio: Studio, run_id: str) -> list[dict[str, Any]]:
-    """Updates for `ChatTab.refreshed`: a run on the right, the base it was trained on on the left."""
+def on_chat_with(studio: Studio, run_id: str) -> list[Any]:
+    """Updates for `ChatTab.pickers`: a run on the right, the base it was trained on on the left."""
     run = studio.runs.get(run_id)
     if not run.has_result:
         raise UserError(f"{run.label['name']} has no result to chat with yet. Let it finish, or resume it.")
-    left, right = f"base:{run.spec.base_model}", f"run:{run.id}"
-    return _refreshed(speaker_choices(studio, keep=(right,)), left, right)
-
-
-def _refreshed(choices: list[tuple[str, str]], left: str, right: str) -> list[dict[str, Any]]:
-    placeholder = gr.update(placeholder=shown_placeholder(_placeholder(choices)))
-    return [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right), placeholder, placeholder]
+    choices = speaker_choices(studio, keep=(f"run:{run.id}",))
+    return [gr.update(choices=choices, value=f"base:{run.spec.base_model}"), gr.update(choices=choices, value=f"run:{run.id}")]
 
 
 def _base_label(name: str) -> str:
@@ -255,25 +259,24 @@ def on_send(studio: Studio, *, talk: Talk, prompt: str, same: bool, **values: An
             "Shorten it, or make a data set of it in the Data tab."
         )
     for side, ask in zip(talk.sides, asks(values, same=same), strict=True):
-        side.ask([*side.turns, Turn(prompt)], ask)
-    shown = [part for side in talk.sides for part in (as_chat(side.turns), stats_line("Asking…"))]
-    return ["", hint_line(""), *shown]
+        side.ask([*side.turns, Turn(prompt, line="asking…")], ask)
+    return ["", hint_line(""), *map(talk.shown, talk.sides)]
 
 
 def on_left_again(studio: Studio, *, talk: Talk, same: bool, **values: Any) -> list[Any]:
-    return _again(talk.left, asks(values, same=same)[0])
+    return _again(talk, talk.left, asks(values, same=same)[0])
 
 
 def on_right_again(studio: Studio, *, talk: Talk, same: bool, **values: Any) -> list[Any]:
-    return _again(talk.right, asks(values, same=same)[1])
+    return _again(talk, talk.right, asks(values, same=same)[1])
 
 
 def on_left_answer(studio: Studio, talk: Talk) -> Iterator[list[Any]]:
-    yield from _answer(studio, talk.left)
+    yield from _answer(studio, talk, talk.left)
 
 
 def on_right_answer(studio: Studio, talk: Talk) -> Iterator[list[Any]]:
-    yield from _answer(studio, talk.right)
+    yield from _answer(studio, talk, talk.right)
 
 
 def on_stop(studio: Studio, talk: Talk) -> str:
@@ -287,7 +290,7 @@ def on_clear(studio: Studio, talk: Talk) -> list[Any]:
     """Stop, and forget both conversations."""
     for side in talk.sides:
         side.clear()
-    return [hint_line(""), *[[], stats_line(QUIET)] * 2, nothing_to_compare()]
+    return [hint_line(""), *map(talk.shown, talk.sides), nothing_to_compare()]
 
 
 def asks(values: dict[str, Any], *, same: bool) -> list[Ask]:
@@ -307,79 +310,80 @@ def asks(values: dict[str, Any], *, same: bool) -> list[Ask]:
 
 
 def _unsent(hint: str) -> list[Any]:
-    return [gr.skip(), hint_line(hint), *[gr.skip()] * 4]
+    return [gr.skip(), hint_line(hint), gr.skip(), gr.skip()]
 
 
-def _again(side: Conversation, ask: Ask) -> list[Any]:
+def _again(talk: Talk, side: Dialogue, ask: Ask) -> list[Any]:
     """Write down that the last question is to be answered once more, with what the form says now."""
     if not side.turns:
-        return [hint_line("Nothing was asked on this side yet."), gr.skip(), gr.skip()]
+        return [hint_line("Nothing was asked on this side yet."), gr.skip()]
     if side.busy:
-        return [hint_line("This side is still answering. Wait for it or press Stop."), gr.skip(), gr.skip()]
+        return [hint_line("This side is still answering. Wait for it or press Stop."), gr.skip()]
     *before, last = side.turns
-    side.ask([*before, Turn(last.question, attempt=last.attempt + 1)], ask)
-    return [hint_line(""), as_chat(side.turns), stats_line("Asking again…")]
+    side.ask([*before, Turn(last.question, line="asking again…", attempt=last.attempt + 1)], ask)
+    return [hint_line(""), talk.shown(side)]
 
 
-def _answer(studio: Studio, side: Conversation) -> Iterator[list[Any]]:
-    """Answer what was asked, if anything was; the page sees the conversation and the line under it grow."""
+def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Shown]:
+    """Answer what was asked, if it still is; the page sees the conversation grow."""
     ask, side.asked = side.asked, None
     if ask is None:
+        yield talk.shown(side)
         return
     stopping = side.stopping = threading.Event()
     *before, turn = side.turns
     try:
-        for grown, line in _speaking(studio, ask, before, turn, stopping):
+        for grown in _speaking(studio, ask, before, turn, stopping):
             if side.stopping is not stopping:
                 return  # cleared meanwhile
             side.turns = (*before, grown)
-            yield [as_chat(side.turns), line]
+            yield talk.shown(side)
     finally:
         if side.stopping is stopping:
             side.stopping = None
+    yield talk.shown(side)  # no longer busy
 
 
-def _speaking(
-    studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event
-) -> Iterator[tuple[Turn, str]]:
-    """The turn as it grows and the line under it. A side that fails says so in its own pane; the other goes on."""
+def _speaking(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event) -> Iterator[Turn]:
+    """The turn as it grows. A side that fails says so in its own pane, and the other goes on: a border of its own."""
+    heard = turn
     try:
-        yield from _heard(studio, ask, before, turn, stopping)
+        for heard in _heard(studio, ask, before, turn, stopping):
+            yield heard
     except UserError as error:
-        yield replace(turn, notice="\n".join(error.problems)), stats_line("no answer", failed=True)
+        yield replace(heard, notice="\n".join(error.problems), line="no answer")
     except Exception as error:
         log.exception("%s could not answer", ask.speaker)
         notice = f"This side met a fault ({type(error).__name__}) and could not answer. The details are in the log."
-        yield replace(turn, notice=notice), stats_line("no answer", failed=True)
+        yield replace(heard, notice=notice, line="no answer")
 
 
-def _heard(
-    studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event
-) -> Iterator[tuple[Turn, str]]:
+def _heard(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event) -> Iterator[Turn]:
     if studio.engine.status().state == "getting ready":
-        yield turn, stats_line("Getting the engine ready…")
+        yield replace(turn, line="Getting the engine ready…")
     while studio.engine.status().state == "getting ready" and not stopping.wait(0.1):
         pass
     if stopping.is_set():
-        yield turn, stats_line("stopped before the first word")
+        yield replace(turn, line="stopped before the first word")
         return
     playground = studio.playground
     from backend.inference import Speaker
 
     kind, _, name = ask.speaker.partition(":")
     speaker = Speaker("run" if kind == "run" else "base", name)
-    yield turn, stats_line("Reading the question…" if playground.is_loaded(speaker) else "Loading the model…")
+    yield replace(turn, line="Reading the question…" if playground.is_loaded(speaker) else "Loading the model…")
     sampling = ask.sampling.model_copy(update={"seed": (ask.sampling.seed + turn.attempt) % 2**31})
     messages = as_messages([*before, turn], system=ask.system)
     with closing(playground.stream(speaker, messages, sampling, stopped=stopping.is_set)) as replies:
         for reply in replies:
-            notice = "The model ended its answer without a word." if reply.end == "finished" and not reply.text else ""
-            yield replace(turn, answer=reply.text, notice=notice), stats_line(describe(reply, turn, sampling))
+            wordless = reply.end == "finished" and not reply.text.strip()
+            notice = "The model ended its answer without a word." if wordless else ""
+            yield replace(turn, answer=reply.text, notice=notice, line=describe(reply, turn, sampling))
 
 
 def describe(reply: "Reply", turn: Turn, sampling: Sampling) -> str:
     """The line under an answer: how long, how fast, how it ended."""
-    said = [f"{reply.tokens} token" if reply.tokens == 1 else f"{reply.tokens} tokens"]
+    said = ["1 token" if reply.tokens == 1 else f"{reply.tokens} tokens"]
     if reply.tokens > 1:
         said.append(f"{reply.tokens_per_second:.1f} tok/s")
     said += [f"first after {reply.first_token_seconds:.1f} s", ENDS[reply.end]]
@@ -419,23 +423,6 @@ def on_soft_prompt(studio: Studio, left: str, right: str) -> str:
 
 def nothing_to_compare() -> str:
     return '<p class="quiet">Nothing to compare yet: ask both sides something.</p>'
-
-
-def soft_prompt_table(name: str, vectors: Sequence[Sequence[tuple[str, float]]]) -> str:
-    """HTML: each learnt vector's nearest tokens with their cosine similarity, nearest first."""
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Vector", "Nearest", "Second", "Third"))
-    rows = "".join(
-        f'<tr><th scope="row">{number}</th>{"".join(_token_cell(*nearest) for nearest in vector)}</tr>'
-        for number, vector in enumerate(vectors, 1)
-    )
-    return (
-        f'<div class="soft-prompt"><h3>{escape(name)}</h3><p class="quiet">{SOFT_PROMPT}</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _token_cell(token: str, similarity: float) -> str:
-    return f'<td><code>{escape(repr(token)[1:-1])}</code> <span class="quiet number">{similarity:.2f}</span></td>'
 
 
 def _soft_prompt_invitation() -> str:

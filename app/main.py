@@ -15,7 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import public_api
-from app.chat_tab import chat_tab, speaker_choices
+from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data_tab import data_tab
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
@@ -100,7 +100,7 @@ def build(studio: Studio) -> gr.Blocks:
         top = header(_header(studio))
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with gr.Tab("Data", id="data"):
-                data = data_tab(studio, page)
+                data = data_tab(studio)
             with gr.Tab("Train", id="train") as train_page:
                 train = train_tab(studio, page)
             with gr.Tab("Runs", id="runs") as runs_page:
@@ -111,17 +111,20 @@ def build(studio: Studio) -> gr.Blocks:
 
         gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
         # a tab shows what has happened elsewhere when one comes to it
-        train_page.select(on(studio, on_data_changed), outputs=[train.form["data"], train.form["base_model"]], **QUIET)
-        page.load(on(studio, on_data_changed), outputs=[train.form["data"], train.form["base_model"]], **QUIET)
-        for come in (runs_page.select, page.load):
+        pickers = [train.form["data"], train.form["base_model"]]
+        data.refresh_on(page.load)
+        for come in (page.load, train_page.select, data.changed.change):
+            come(on(studio, on_data_changed), train.form["data"], pickers, **QUIET)
+        for come in (page.load, runs_page.select):
             come(runs.refresh[0], *runs.refresh[1:], **QUIET)
-        speakers = [chat.left, chat.right]
-        for come in (chat_page.select, page.load):
-            come(on(studio, chat.on_refresh), speakers, speakers, **QUIET)
+        for come in (page.load, chat_page.select):
+            come(on(studio, on_refresh), chat.refresh_inputs, chat.refresh_outputs, **QUIET)
         # from one tab to the next, in the order of the work
         data.train_on_this.click(on(studio, on_train_on), data.chosen, [tabs, train.form["data"], train.form["objective"]], **QUIET)
         for button, run_id in ((train.chat_with, train.run_id), (runs.chat_with, runs.opened)):
-            button.click(on(studio, on_chat_with), run_id, [tabs, chat.left, chat.right], **QUIET)
+            button.click(on(studio, on_chat_with), run_id, chat.pickers, **QUIET).then(
+                lambda: gr.update(selected="chat"), outputs=tabs, **QUIET
+            )
         fill = partial(on_duplicate, names=list(train.form))
         runs.duplicate.click(
             on(studio, fill), runs.opened, [tabs, train.run_id, *train.pages, *train.form.values()], **QUIET
@@ -129,9 +132,12 @@ def build(studio: Studio) -> gr.Blocks:
     return page
 
 
-def on_data_changed(studio: Studio) -> tuple[Any, Any]:
+def on_data_changed(studio: Studio, chosen: str | None) -> tuple[Any, Any]:
     """The pickers of the Train tab, with what is there now."""
-    return gr.update(choices=data_choices(studio)), gr.update(choices=available(studio.workspace))
+    choices = data_choices(studio)
+    there = [id for _, id in choices]
+    value = chosen if chosen in there else next(iter(there), None)
+    return gr.update(choices=choices, value=value), gr.update(choices=available(studio.workspace))
 
 
 def on_train_on(studio: Studio, chosen: dict[str, Any] | None) -> tuple[Any, Any, Any]:
@@ -141,16 +147,6 @@ def on_train_on(studio: Studio, chosen: dict[str, Any] | None) -> tuple[Any, Any
     card = studio.datasets.card(chosen["id"])
     fitting = next(name for name, kind in all_objectives().items() if kind.record == card.record)
     return gr.update(selected="train"), gr.update(choices=data_choices(studio), value=card.id), fitting
-
-
-def on_chat_with(studio: Studio, run_id: str) -> tuple[Any, Any, Any]:
-    """To the Chat tab: the run's base on the left, the run on the right."""
-    base = studio.runs.get(run_id).spec.base_model
-    choices = speaker_choices(studio)
-    return (
-        gr.update(selected="chat"), gr.update(choices=choices, value=f"base:{base}"),
-        gr.update(choices=choices, value=f"run:{run_id}"),
-    )
 
 
 def on_duplicate(studio: Studio, run_id: str, *, names: list[str]) -> tuple[Any, ...]:

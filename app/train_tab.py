@@ -126,14 +126,14 @@ def _settings_groups() -> _Groups:
         with gr.Column(visible=name == FIRST_METHOD) as groups[name]:
             if len(method.model_fields) > 1:
                 with gr.Accordion(f"Settings of {method.title}", open=False):
-                    form |= _prefixed(name, settings_form(method))
+                    form |= _prefixed(name, settings_form(method, name))
     for name, objective in objectives.all_objectives().items():
         if len(objective.model_fields) > 1:
             with gr.Accordion(f"Settings of learning {objective.title}", open=False):
-                form |= _prefixed(name, settings_form(objective))
+                form |= _prefixed(name, settings_form(objective, name))
     with gr.Accordion("Training settings", open=False):
         rate = methods.all_methods()[FIRST_METHOD].default_learning_rate
-        form |= _prefixed("training", settings_form(TrainingSettings, placeholders={"learning_rate": f"{rate:g}"}))
+        form |= _prefixed("training", settings_form(TrainingSettings, "training", placeholders={"learning_rate": f"{rate:g}"}))
     return _Groups(form, groups)
 
 

@@ -41,6 +41,14 @@ class Speaker:
     kind: Literal["base", "run"]
     name: str
 
+    @classmethod
+    def parse(cls, text: str) -> "Speaker":
+        """From "base:<model>" or "run:<id>". Raises `UserError`."""
+        kind, _, name = text.partition(":")
+        if kind not in ("base", "run") or not name:
+            raise UserError(f'"{text}" names nobody who could answer. Write "base:starter", or "run:" and a run\'s id.')
+        return cls(kind, name)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -158,6 +166,13 @@ class Playground:
         with self.turns.take(quick=True):
             model, tokenizer = self.shelf.get(Speaker("run", run_id))
             return nearest_tokens(model, tokenizer)  # type: ignore[arg-type]
+
+    def answer(self, speaker: Speaker, prompt: str, *, system: str = "", sampling: Sampling | None = None) -> Reply:
+        """One whole answer. Raises `UserError`."""
+        messages: list[Message] = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": prompt})
+        *_, last = self.stream(speaker, messages, sampling or Sampling())
+        return last
 
     def _speak(
         self, decoder: Decoder, tokenizer: PreTrainedTokenizerBase, ids: list[int], sampling: Sampling,

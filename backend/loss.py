@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from backend.examples import IGNORED
 
 CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
+LARGE = 1024  # a power of two: exact in every float type
 
 
 class Scorer:
@@ -64,8 +65,10 @@ class Scorer:
         logits = self.causal(input_ids=trial, use_cache=False).logits
         with _taken_off(self.head):
             hidden = self.causal(input_ids=trial, use_cache=False).logits
+        with _taken_off(self.head, times=LARGE):  # a soft cap bends large logits alone
+            large = self.causal(input_ids=trial, use_cache=False).logits
         self.causal.train(was_training)
-        if hidden.shape[-1] != self.head.weight.shape[1]:
+        if hidden.shape[-1] != self.head.weight.shape[1] or not torch.allclose(large, LARGE * hidden, rtol=1e-3):
             return False
         return torch.allclose(F.linear(hidden, self.head.weight, self.head.bias).float(), logits.float(), rtol=1e-3, atol=1e-3)
 
@@ -116,10 +119,10 @@ class HeadLoss(torch.autograd.Function):
 
 
 @contextmanager
-def _taken_off(head: nn.Module) -> Iterator[None]:
-    """The model without its head: what goes into it comes out. Library hooks on the head are put back after."""
+def _taken_off(head: nn.Module, *, times: int = 1) -> Iterator[None]:
+    """The model without its head: what goes into it comes out, enlarged if asked to. Library hooks are put back after."""
     hooked = head.__dict__.get("forward")
-    head.forward = lambda hidden: hidden  # type: ignore[method-assign]
+    head.forward = lambda hidden: hidden if times == 1 else hidden * times  # type: ignore[method-assign]
     try:
         yield
     finally:

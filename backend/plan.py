@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STEPS_WANTED = 60  # enough for a curve and, on the starter data, for the habit (README, "What the methods learn")
 MOST_EPOCHS = 10
 EVALUATIONS = 8
+STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
 ROWS_LOOKED_AT = 2_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
 
 
@@ -58,7 +59,7 @@ def schedule(training: TrainingSettings, rows: int) -> Schedule:
     steps_per_epoch = math.ceil(batches / accumulation)
     epochs = training.epochs or min(max(STEPS_WANTED / steps_per_epoch, 1), MOST_EPOCHS)
     total = training.max_steps or max(1, math.ceil(epochs * steps_per_epoch))
-    every = training.evaluate_every or max(1, math.ceil(total / EVALUATIONS))
+    every = training.evaluate_every or max(STEPS_BETWEEN, math.ceil(total / EVALUATIONS))
     return Schedule(batch_size, accumulation, steps_per_epoch, total, min(every, total))
 
 

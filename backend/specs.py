@@ -267,4 +267,4 @@ def _sentence(problem: Any, within: str) -> str:
     if problem["type"] == "missing":
         return f"{where}: is needed and was left out. Fill it in."
     given = repr(problem["input"])
-    return f"{where}: {message[0].lower() + message[1:]} (given: {given if len(given) < 80 else given[:77] + '...'})."
+    return f"{where} {message[0].lower() + message[1:]} (it is {given if len(given) < 80 else given[:77] + '...'})."

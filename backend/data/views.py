@@ -117,16 +117,15 @@ def _pieces(ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> Iterator[st
     def decode(begin: int, end: int) -> str:
         return tokenizer.decode(ids[begin:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    begin = 0  # of the token whose text comes next
+    begin, anchor = 0, 0  # the token whose text comes next, and the one it is read behind
     while begin < len(ids):
-        before = max(begin - 1, 0)
-        known = decode(before, begin)
+        known = decode(anchor, begin)
         for end in range(begin + 1, min(begin + LONGEST_CHARACTER, len(ids)) + 1):
-            text = decode(before, end).removeprefix(known)
-            if not text.endswith(BROKEN):
+            text = decode(anchor, end).removeprefix(known)
+            if BROKEN not in text:
                 break
-        else:  # bytes that are no character: shown as such, one token at a time
+        else:  # bytes that are no character, shown as such; or that very character
             end, text = begin + 1, BROKEN
         yield text
         yield from [""] * (end - begin - 1)
-        begin = end
+        begin, anchor = end, end if text == BROKEN else end - 1

@@ -1,0 +1,62 @@
+// One conversation. gr.HTML runs this with `element`, `props` and `watch` given; every word is set as text, never as HTML.
+
+const log = element.querySelector('.conversation-log');
+const NEAR = 48; // pixels from the end that still count as reading along
+const rows = []; // one per turn: its parts by name
+
+function part(parent, tag, name) {
+  const node = document.createElement(tag);
+  node.className = `conversation-${name}`;
+  parent.append(node);
+  return node;
+}
+
+function addRow() {
+  const turn = part(log, 'section', 'turn');
+  const row = {turn, question: part(turn, 'p', 'question'), answer: part(turn, 'p', 'answer'), notice: part(turn, 'p', 'notice')};
+  row.question.dir = row.answer.dir = 'auto';
+  const foot = part(turn, 'div', 'foot');
+  row.line = part(foot, 'span', 'line');
+  row.copy = part(foot, 'button', 'copy');
+  row.copy.type = 'button';
+  row.copy.textContent = 'Copy';
+  row.copy.addEventListener('click', () => copy(row));
+  rows.push(row);
+}
+
+async function copy(row) {
+  try {
+    await navigator.clipboard.writeText(row.answer.textContent);
+  } catch { // no clipboard on a page from another machine: leave the answer selected, ready for Ctrl+C
+    getSelection().selectAllChildren(row.answer);
+    row.copy.textContent = 'Selected: press Ctrl+C';
+    return;
+  }
+  row.copy.textContent = 'Copied';
+  setTimeout(() => { row.copy.textContent = 'Copy'; }, 1500);
+}
+
+function set(node, text) {
+  if (node.textContent !== text) node.textContent = text; // what is unchanged keeps the reader's selection
+  node.hidden = !text;
+}
+
+function fill(row, turn, busy) {
+  for (const name of ['question', 'answer', 'notice', 'line']) set(row[name], turn[name]);
+  row.copy.hidden = !turn.answer || busy;
+}
+
+function render() {
+  const {turns, busy, empty} = props.value;
+  const following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR || turns.length > rows.length;
+  log.setAttribute('aria-label', props.spoken);
+  log.setAttribute('aria-busy', String(busy)); // a screen reader waits for the whole answer
+  log.dataset.empty = turns.length ? '' : empty;
+  while (rows.length > turns.length) rows.pop().turn.remove();
+  while (rows.length < turns.length) addRow();
+  turns.forEach((turn, number) => fill(rows[number], turn, busy && number === turns.length - 1));
+  if (following) log.scrollTop = log.scrollHeight;
+}
+
+watch('value', render);
+render();

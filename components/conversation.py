@@ -1,0 +1,82 @@
+"""One conversation on screen: questions, answers, and a quiet line under each answer. Text is shown as text.
+
+The page part is `assets/conversation.js`, which sets every word as text; Gradio's own chat box reads its messages as
+HTML, whatever its options say. See it with `python -m components.conversation`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import gradio as gr
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and what came back."""
+
+    question: str
+    answer: str = ""
+    notice: str = ""  # why there is no answer, for the person at the screen; the model never reads it
+    line: str = ""  # under the answer: how far it is, how long and fast it was
+    attempt: int = 0  # how often it was asked again
+
+
+class Shown(TypedDict):
+    """What the conversation takes as its value."""
+
+    turns: list[dict[str, str]]  # question, answer, notice, line; oldest first
+    busy: bool  # the last answer is still growing
+    empty: str  # what stands there while nothing was asked
+
+
+def conversation(*, label: str, empty: str, elem_id: str) -> gr.HTML:
+    """The conversation, empty; give it `shown(...)` as its value."""
+    return gr.HTML(
+        shown((), empty=empty), label=label, elem_id=elem_id, elem_classes="conversation", apply_default_css=False,
+        # Gradio runs `${...}` that it finds in templates, so this one is constant and data only comes through `watch`.
+        html_template=_TEMPLATE, js_on_load=(ASSETS / "conversation.js").read_text(encoding="utf-8"), spoken=label,
+    )
+
+
+def shown(turns: Sequence[Turn], *, empty: str, busy: bool = False) -> Shown:
+    """The value that shows these turns."""
+    parts = [{"question": turn.question, "answer": turn.answer, "notice": turn.notice, "line": turn.line} for turn in turns]
+    return {"turns": parts, "busy": busy, "empty": empty}
+
+
+def as_messages(turns: Sequence[Turn], *, system: str = "") -> list[dict[str, str]]:
+    """The turns as a model reads them, the last question open. Those that brought no answer are left out."""
+    messages = [{"role": "system", "content": system}] if system.strip() else []
+    for turn in turns[:-1]:
+        if turn.answer:
+            messages += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+    return [*messages, {"role": "user", "content": turns[-1].question}]
+
+
+_TEMPLATE = '<div class="conversation-log" role="log" tabindex="0"></div>'
+
+
+# The demo: an answer that grows word by word.
+
+
+def demo() -> gr.Blocks:
+    """A page that answers every question with the same sentence."""
+
+    def on_ask(question: str) -> Any:
+        words = "Fill it with equal parts of water and vinegar, boil it, and rinse it twice.".split()
+        for number in range(1, len(words) + 1):
+            answer = " ".join(words[:number])
+            yield shown([Turn(question, answer, line=f"{number} words")], empty="", busy=number < len(words))
+
+    with gr.Blocks(title="A conversation", analytics_enabled=False) as page:
+        said = conversation(label="Conversation", empty="Ask something.", elem_id="demo")
+        gr.Textbox(label="Your question").submit(on_ask, inputs=page.children[-1], outputs=said)
+    return page
+
+
+if __name__ == "__main__":
+    demo().launch(css_paths=[ASSETS / "style.css"])

@@ -1,0 +1,183 @@
+"""Our loss against torch's own cross-entropy on full logits: the value and every gradient."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig, PreTrainedModel
+from transformers.models.auto import AutoModelForCausalLM
+
+from backend import loss, models
+from backend.examples import IGNORED
+from backend.loss import HeadLoss, Scorer
+from backend.methods import parse
+from backend.objectives import parse as parse_objective
+
+CHUNKS = (1, 3, 8, 21, 1000)
+
+
+@pytest.fixture
+def numbers() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_value_and_gradients_are_those_of_full_logits(
+    chunk: int, with_bias: bool, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loss.CHUNK, "cpu", chunk)
+    hidden, weight = torch.randn(21, 16, generator=numbers), torch.randn(50, 16, generator=numbers)
+    bias = torch.randn(50, generator=numbers) if with_bias else None
+    targets, weights = torch.randint(0, 50, (21,), generator=numbers), torch.rand(21, generator=numbers)
+    inputs = [tensor.requires_grad_() for tensor in (hidden, weight, bias) if tensor is not None]
+
+    expected = (F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none") * weights).sum()
+    actual = HeadLoss.apply(hidden, weight, bias, targets, weights)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    wanted = torch.autograd.grad(expected * 0.37, inputs)
+    for ours, theirs in zip(torch.autograd.grad(actual * 0.37, inputs), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["hidden", "weight"])
+def test_what_is_frozen_gets_no_gradient(frozen: str, numbers: torch.Generator) -> None:
+    hidden, weight = torch.randn(5, 8, generator=numbers), torch.randn(9, 8, generator=numbers)
+    learning = weight if frozen == "hidden" else hidden
+    learning.requires_grad_()
+    HeadLoss.apply(hidden, weight, None, torch.arange(5), torch.ones(5)).backward()
+    assert learning.grad is not None
+    assert (hidden if frozen == "hidden" else weight).grad is None
+
+
+def test_very_large_logits_stay_finite() -> None:
+    hidden = torch.full((3, 4), 1e4, requires_grad=True)
+    weight = torch.eye(4)
+    value = HeadLoss.apply(hidden, weight, None, torch.tensor([0, 1, 2]), torch.ones(3))
+    value.backward()
+    assert value.isfinite() and hidden.grad is not None and hidden.grad.isfinite().all()
+
+
+def test_nothing_to_learn_costs_nothing(numbers: torch.Generator) -> None:
+    hidden = torch.randn(0, 8, requires_grad=True)
+    value = HeadLoss.apply(hidden, torch.randn(9, 8, generator=numbers), None, torch.empty(0, dtype=torch.long), torch.empty(0))
+    value.backward()
+    assert value.item() == 0
+
+
+# ---- whole models
+
+SIZE = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+CONFIGS = {
+    "one product": LlamaConfig(**SIZE),
+    "one product, tied": LlamaConfig(**SIZE, tie_word_embeddings=True),
+    "soft cap": Gemma2Config(**SIZE, head_dim=8, final_logit_softcapping=30.0),
+    "scaled up": CohereConfig(**SIZE, logit_scale=3.0),
+    "scaled down": GraniteConfig(**SIZE, logits_scaling=4.0),
+}
+
+
+def make(name: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(CONFIGS[name]).eval()
+
+
+def batch(numbers: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """input_ids, labels, weights: rows of 12, 7 and 3 tokens, the first ones of each not learnt from."""
+    ids = torch.randint(3, 90, (3, 12), generator=numbers)
+    labels = ids.clone()
+    for row, (prompt, length) in enumerate([(4, 12), (1, 7), (2, 3)]):
+        ids[row, length:] = 0
+        labels[row, :prompt], labels[row, length:] = IGNORED, IGNORED
+    return ids, labels, torch.rand(3, 12, generator=numbers)
+
+
+def reference(model: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The same from full logits and an attention mask over the padding, by torch alone."""
+    logits = model(input_ids=ids, attention_mask=(ids != 0).long()).logits[:, -ids.shape[1] :].float()
+    each = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=IGNORED)
+    return (each * weights[:, 1:]).sum()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_model_is_scored_as_by_its_own_logits(name: str, numbers: torch.Generator) -> None:
+    model = make(name)
+    scorer = Scorer(model, model)
+    with torch.no_grad():  # as large as a trained model's logits, where caps and scales bite
+        model.get_output_embeddings().weight.mul_(60)
+    inputs = batch(numbers)
+    parameters = list(model.parameters())
+    expected, actual = reference(model, *inputs), scorer.loss(*inputs)
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
+    theirs = torch.autograd.grad(expected, parameters)
+    for ours, wanted in zip(torch.autograd.grad(actual, parameters), theirs, strict=True):
+        torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "plain"), [("one product", True), ("scaled up", True), ("soft cap", False)])
+def test_a_head_is_taken_off_where_that_changes_nothing(name: str, plain: bool) -> None:
+    model = make(name)
+    assert Scorer(model, model).plain_head == plain
+
+
+def test_a_trial_leaves_the_model_as_it_was(numbers: torch.Generator) -> None:
+    model = make("one product").train()
+    ids = batch(numbers)[0]
+    before = model(input_ids=ids).logits
+    Scorer(model, model)
+    assert model.training and "forward" not in model.lm_head.__dict__
+    assert torch.equal(model(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "adapter"])
+def test_an_adapted_model_is_scored_by_its_own_logits(method: str, tiny_model: Path, numbers: torch.Generator) -> None:
+    torch.manual_seed(0)
+    base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
+    model = parse(method).attach(base, models.load_tokenizer(tiny_model)).eval()
+    inputs = batch(numbers)
+    torch.testing.assert_close(Scorer(model, model).loss(*inputs), reference(model, *inputs), atol=1e-4, rtol=1e-5)
+
+
+def test_a_library_s_own_hook_on_the_head_is_put_back(numbers: torch.Generator) -> None:
+    model = make("one product")
+    calls: list[int] = []
+    plain = model.lm_head.forward
+
+    def hooked(hidden: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return plain(hidden)
+
+    model.lm_head.forward = hooked  # type: ignore[method-assign]
+    scorer = Scorer(model, model)
+    scorer.loss(*batch(numbers))
+    before = len(calls)
+    model(input_ids=batch(numbers)[0])
+    assert len(calls) == before + 1
+
+
+def test_under_autocast_the_loss_is_near_the_exact_one(numbers: torch.Generator) -> None:
+    model = make("one product")
+    scorer, inputs = Scorer(model, model), batch(numbers)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = scorer.loss(*inputs)
+    torch.testing.assert_close(rounded, scorer.loss(*inputs), atol=0.05, rtol=0.01)
+    rounded.backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_per_example_every_answer_counts_the_same(numbers: torch.Generator) -> None:
+    """-(1/n) sum over answers of (1/length) sum over tokens of log p, by hand."""
+    model = make("one product")
+    ids, labels, _ = batch(numbers)
+    objective = parse_objective({"name": "sft", "loss": "per_example"})
+    data = {"input_ids": ids, "labels": labels}
+    actual = objective.batch_loss(Scorer(model, model), data) / objective.batch_weight(data)
+    logp = model(input_ids=ids).logits.log_softmax(-1)
+    answers = []
+    for row, (prompt, length) in enumerate([(4, 12), (1, 7), (2, 3)]):
+        tokens = [logp[row, at - 1, ids[row, at]] for at in range(prompt, length)]
+        answers.append(sum(tokens) / len(tokens))
+    assert objective.batch_weight(data) == pytest.approx(3)
+    torch.testing.assert_close(actual, -sum(answers) / 3, atol=1e-5, rtol=1e-5)
