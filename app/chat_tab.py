@@ -335,13 +335,13 @@ def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Shown]:
     try:
         for grown in _speaking(studio, ask, before, turn, stopping):
             if side.stopping is not stopping:
-                return  # cleared meanwhile
+                break  # cleared meanwhile
             side.turns = (*before, grown)
             yield talk.shown(side)
     finally:
         if side.stopping is stopping:
             side.stopping = None
-    yield talk.shown(side)  # no longer busy
+    yield talk.shown(side)  # no longer busy; Gradio sends a stream's last value twice, so it must be what holds now
 
 
 def _speaking(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event) -> Iterator[Turn]:

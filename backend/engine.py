@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from backend.errors import UserError
 from backend.events import ENDED
-from backend.models import STARTER, locate
+from backend.models import STARTER, hush_libraries, locate
 from backend.runs import Run, Runs
 from backend.specs import RunSpec
 from backend.workspace import Workspace
@@ -173,11 +173,16 @@ class Engine:
                     self._stops.pop(run_id, None)
 
     def _get_ready(self) -> None:
+        """Load the libraries and unpack the starter model. Without that model the rest still works."""
+        hush_libraries()
         from backend import training  # noqa: F401  torch, transformers and peft come with it
         from backend.device import Turns, describe
 
         self._turns, self._device = Turns(), describe()
-        locate(STARTER, self.workspace, self._say)
+        try:
+            locate(STARTER, self.workspace, self._say)
+        except UserError as error:
+            log.warning("%s", error)  # said again, where it matters, to whoever picks the starter model
         self.ready.set()
 
     def _say(self, message: str) -> None:

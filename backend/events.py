@@ -23,7 +23,7 @@ class RunEvent(TypedDict, total=False):
     step       step, epoch, loss, learning_rate, grad_norm, tokens_per_second, seconds (of training so far)
     evaluated  step, loss (held-out), base (true for the untouched base model), seconds
     sampled    step, prompt, answer, base (true for the base model's answer)
-    saved      step, path (inside the run folder), best
+    saved      step, folder (inside the run folder), best
     warned     message
     finished   status, message, step, best_loss, best_step, seconds, peak_memory_bytes
     """

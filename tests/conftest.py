@@ -9,7 +9,9 @@ os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELIS
 
 import json  # noqa: E402
 import shutil  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
 
@@ -18,6 +20,9 @@ from backend.data.shapes import Mapping  # noqa: E402
 from backend.data.starter import THREE_LINES  # noqa: E402
 from backend.data.versions import Card, Datasets  # noqa: E402
 from backend.workspace import Workspace  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 VOCABULARY = 600
 CONTEXT = 512
@@ -115,3 +120,20 @@ def dataset(workspace: Workspace) -> Card:
 def texts(workspace: Workspace) -> Card:
     """24 answers of the starter data as plain texts."""
     return save_texts(workspace, [row["messages"][1]["content"] for row in starter_rows(24)])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """One Chromium for all browser tests, each of which opens a context of its own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("STUDIO_REQUIRE_BROWSER") == "1":
+            pytest.fail("STUDIO_REQUIRE_BROWSER=1, but there is no Chromium on the PATH")
+        pytest.skip("no Chromium on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()

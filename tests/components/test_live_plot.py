@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
@@ -76,22 +74,6 @@ GROWN = """([name, step]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("STUDIO_REQUIRE_BROWSER") == "1":
-            pytest.fail("STUDIO_REQUIRE_BROWSER=1, but there is no chromium on the PATH")
-        pytest.skip("no chromium on the PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield browser.new_context(viewport={"width": 1100, "height": 760})  # one for all, for its cache
-        browser.close()
-
-
 @pytest.fixture
 def visit(chromium, monkeypatch) -> Iterator:
     """Serve a page of charts on a free port and open it; fails when the page had an error of its own."""
@@ -103,7 +85,7 @@ def visit(chromium, monkeypatch) -> Iterator:
         _, url, _ = blocks.launch(
             css_paths=[LIVE_PLOT_CSS], server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False
         )
-        page = chromium.new_page()
+        page = chromium.new_context(viewport={"width": 1100, "height": 760}).new_page()
         served.append((blocks, page))
         page.hosts, page.dialogs = set(), []
         page.on("request", lambda request: page.hosts.add(urlparse(request.url).hostname or "127.0.0.1"))
@@ -116,7 +98,7 @@ def visit(chromium, monkeypatch) -> Iterator:
 
     yield open_page
     for blocks, page in served:
-        page.close()
+        page.context.close()
         blocks.close(verbose=False)
     assert errors == []
 

@@ -1,0 +1,296 @@
+"""The Chat tab without a page: who can speak, what is asked, how an answer streams, stops and fails."""
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import chat_tab
+from app.chat_tab import (
+    BASE,
+    Ask,
+    Dialogue,
+    Talk,
+    asks,
+    default_speakers,
+    describe,
+    on_clear,
+    on_send,
+    on_stop,
+    speaker_choices,
+)
+from backend.engine import EngineStatus
+from backend.errors import UserError
+from backend.runs import Run, Runs
+from backend.sampling import Sampling
+from backend.specs import parse_spec
+from backend.workspace import Workspace
+from components.conversation import Turn, as_messages, shown
+
+HOSTILE = "<script>alert(1)</script> ${1} {{x}}\n  indented  "
+
+
+@dataclass
+class Reply:
+    text: str
+    tokens: int = 2
+    tokens_per_second: float = 8.0
+    first_token_seconds: float = 0.25
+    end: str = ""
+
+
+@dataclass
+class Playground:
+    """Answers word by word, without a model."""
+
+    words: tuple[str, ...] = ("one", "two", "three")
+    fault: Exception | None = None
+    heard: list[Any] = field(default_factory=list)
+
+    def is_loaded(self, speaker: Any) -> bool:
+        return True
+
+    def stream(self, speaker: Any, messages: Any, sampling: Sampling, *, stopped: Any) -> Any:
+        self.heard.append((speaker.name, messages, sampling))
+        for number in range(1, len(self.words) + 1):
+            if self.fault and number == 2:
+                raise self.fault
+            over = stopped()
+            yield Reply(" ".join(self.words[:number]), number, end="stopped" if over else "")
+            if over:
+                return
+        yield Reply(" ".join(self.words), len(self.words), end="finished")
+
+
+@dataclass
+class Engine:
+    state: str = "ready"
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(self.state, "", "", None, 0)
+
+
+@dataclass
+class Studio:
+    workspace: Workspace
+    runs: Runs
+    playground: Any
+    engine: Engine
+
+
+@pytest.fixture
+def studio(tmp_path):
+    workspace = Workspace(tmp_path).prepare()
+    return Studio(workspace, Runs(workspace), Playground(), Engine())
+
+
+def finished_run(workspace: Workspace, name: str, method: str = "lora") -> Run:
+    run = Run.create(workspace, parse_spec({"name": name, "data": {"id": "d"}, "method": {"name": method}}))
+    run.result.mkdir()
+    run.events.append("finished", status="done")
+    return run
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"left_speaker": BASE, "right_speaker": "run:r", "left_system": "", "right_system": "Be brief."}
+    for side in ("left", "right"):
+        values |= {f"{side}_{name}": value for name, value in Sampling().model_dump().items()}
+    return values | changes
+
+
+def question(*turns: Turn) -> Dialogue:
+    return Dialogue(turns, Ask(BASE, "", Sampling()))
+
+
+def test_the_starter_is_offered_first_and_runs_by_name_method_and_status(studio):
+    assert speaker_choices(studio) == [("Base · starter", BASE)]
+    run = finished_run(studio.workspace, "three lines")
+    Run.create(studio.workspace, parse_spec({"name": "unfinished", "data": {"id": "d"}}))
+    assert speaker_choices(studio) == [("Base · starter", BASE), ("three lines · LoRA · done", f"run:{run.id}")]
+
+
+def test_the_base_meets_the_newest_run_or_itself(studio):
+    assert default_speakers(speaker_choices(studio)) == (BASE, BASE)
+    run = finished_run(studio.workspace, "three lines")
+    assert default_speakers(speaker_choices(studio)) == (BASE, f"run:{run.id}")
+
+
+def test_a_refresh_keeps_the_choice_and_replaces_what_is_gone(studio):
+    run = finished_run(studio.workspace, "a")
+    talk = Talk()
+    left, right, _, _ = chat_tab.on_refresh(studio, talk, f"run:{run.id}", BASE)
+    assert (left["value"], right["value"]) == (f"run:{run.id}", BASE)
+    left, right, *_ = chat_tab.on_refresh(studio, talk, "run:gone-123456", "run:gone-123456")
+    assert (left["value"], right["value"]) == (BASE, f"run:{run.id}")
+
+
+def test_an_empty_pane_says_where_a_run_comes_from(studio):
+    talk = Talk()
+    assert "Train one in the Train tab" in chat_tab.on_refresh(studio, talk, BASE, BASE)[2]["empty"]
+    finished_run(studio.workspace, "a")
+    assert "Train one" not in chat_tab.on_refresh(studio, talk, BASE, BASE)[2]["empty"]
+
+
+def test_only_prompt_tuned_runs_have_words_to_show(studio):
+    lora, prompt = finished_run(studio.workspace, "l"), finished_run(studio.workspace, "p", "prompt")
+    assert not chat_tab.is_prompt_tuned(studio, BASE, f"run:{lora.id}", "run:gone-123456")
+    assert chat_tab.is_prompt_tuned(studio, BASE, f"run:{prompt.id}")
+
+
+def test_locked_settings_are_the_left_ones_and_unlocked_each_its_own():
+    values = form(left_temperature=0.5, right_temperature=1.5)
+    left, right = asks(values, same=True)
+    assert (left.sampling, left.system) == (right.sampling, right.system) and left.sampling.temperature == 0.5
+    assert (left.speaker, right.speaker) == (BASE, "run:r")
+    left, right = asks(values, same=False)
+    assert (left.sampling.temperature, right.sampling.temperature, right.system) == (0.5, 1.5, "Be brief.")
+
+
+def test_every_wrong_setting_of_both_sides_is_named_at_once():
+    with pytest.raises(UserError) as error:
+        asks(form(left_temperature=-1, left_seed=None, right_max_tokens=0, right_top_p=2), same=False)
+    found = " ".join(error.value.problems)
+    assert len(error.value.problems) == 4
+    assert all(f"{side}.{name}" in found for side, name in
+               [("left", "temperature"), ("left", "seed"), ("right", "max_tokens"), ("right", "top_p")])
+
+
+def test_what_the_unused_side_holds_is_not_complained_of():
+    assert len(asks(form(right_temperature=-1), same=True)) == 2
+
+
+def test_a_model_reads_its_own_answers_and_no_notices():
+    turns = [Turn("a", "A"), Turn("b", notice="failed"), Turn("c", "C", notice="stopped half way"), Turn("d")]
+    assert as_messages(turns, system="S") == [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "c"}, {"role": "assistant", "content": "C"},
+        {"role": "user", "content": "d"},
+    ]
+    assert as_messages([Turn("a")], system="  ") == [{"role": "user", "content": "a"}]
+
+
+def test_text_travels_to_the_page_letter_by_letter():
+    value = json.loads(json.dumps(shown([Turn(HOSTILE, HOSTILE)], empty="")))
+    assert (value["turns"][0]["question"], value["turns"][0]["answer"]) == (HOSTILE, HOSTILE)
+
+
+def test_a_question_goes_to_both_sides_and_empties_the_box(studio):
+    talk = Talk()
+    prompt, _, left, right = on_send(studio, talk=talk, prompt=HOSTILE, same=True, **form())
+    assert prompt == "" and left == right and left["turns"][0]["question"] == HOSTILE
+    assert [side.asked.speaker for side in talk.sides] == [BASE, "run:r"]
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n"])
+def test_nothing_is_asked_with_an_empty_box(studio, prompt):
+    talk = Talk()
+    assert "Type a question first." in on_send(studio, talk=talk, prompt=prompt, same=True, **form())[1]
+    assert talk == Talk()
+
+
+def test_a_question_during_an_answer_waits_in_the_box(studio):
+    talk = Talk(left=question(Turn("a")))
+    box, hint, *_ = on_send(studio, talk=talk, prompt="b", same=True, **form())
+    assert box == {"__type__": "update"} and "your text stays here" in hint and len(talk.left.turns) == 1
+
+
+def test_a_megabyte_is_refused_with_its_size(studio):
+    with pytest.raises(UserError, match="1,000,000 characters"):
+        on_send(studio, talk=Talk(), prompt="x" * 1_000_000, same=True, **form())
+
+
+def test_an_answer_grows_and_is_kept(studio):
+    talk = Talk(left=question(Turn("q", "a"), Turn("why?")))
+    seen = list(chat_tab.on_left_answer(studio, talk))
+    assert [value["turns"][-1]["answer"] for value in seen] == ["", "one", "one two", "one two three", "one two three", "one two three"]
+    assert [value["busy"] for value in seen] == [True] * 5 + [False]
+    assert talk.left.turns[-1].line == "3 tokens · 8.0 tok/s · first after 0.2 s · finished"
+    assert [message["content"] for message in studio.playground.heard[0][1]] == ["q", "a", "why?"]
+
+
+def test_stop_keeps_what_was_said_and_leaves_the_model_alone(studio):
+    talk = Talk(left=question(Turn("q")))
+    stream = chat_tab.on_left_answer(studio, talk)
+    next(stream), next(stream)
+    for _ in range(2):
+        on_stop(studio, talk)
+    *_, last = stream
+    assert last["turns"][-1]["answer"] == "one two" and "stopped" in last["turns"][-1]["line"] and not talk.left.busy
+
+
+def test_stop_before_the_answer_began_takes_the_question_back_from_the_model(studio):
+    talk = Talk(left=question(Turn("q")))
+    on_stop(studio, talk)
+    [only] = chat_tab.on_left_answer(studio, talk)
+    assert only["turns"][-1]["line"] == "stopped before the first word" and studio.playground.heard == []
+
+
+def test_stop_while_the_engine_gets_ready(studio):
+    studio.engine.state = "getting ready"
+    talk = Talk(left=question(Turn("q")))
+    stream = chat_tab.on_left_answer(studio, talk)
+    assert next(stream)["turns"][-1]["line"] == "Getting the engine ready…"
+    threading.Timer(0.05, lambda: on_stop(studio, talk)).start()
+    assert next(stream)["turns"][-1]["line"] == "stopped before the first word"
+
+
+def test_clear_during_an_answer_leaves_nothing_behind(studio):
+    talk = Talk(left=question(Turn("q")))
+    stream = chat_tab.on_left_answer(studio, talk)
+    next(stream), next(stream)
+    on_clear(studio, talk)
+    assert [value["turns"] for value in stream] == [[]] and not talk.left.turns
+
+
+def test_a_closed_tab_ends_the_answer(studio):
+    talk = Talk(left=question(Turn("q")))
+    stream = chat_tab.on_left_answer(studio, talk)
+    next(stream), next(stream)
+    stream.close()
+    assert not talk.left.busy and talk.left.turns[-1].answer == "one"
+
+
+@pytest.mark.parametrize("fault, said", [
+    (UserError("The run is gone.", "Choose another."), "The run is gone.\nChoose another."),
+    (RuntimeError("secret path"), "This side met a fault (RuntimeError) and could not answer. The details are in the log."),
+])
+def test_a_side_that_fails_says_so_and_the_other_goes_on(studio, fault, said):
+    talk = Talk(left=question(Turn("q")), right=question(Turn("q")))
+    studio.playground.fault = fault
+    *_, last = chat_tab.on_left_answer(studio, talk)
+    assert (last["turns"][-1]["answer"], last["turns"][-1]["notice"], last["busy"]) == ("one", said, False)
+    studio.playground.fault = None
+    *_, last = chat_tab.on_right_answer(studio, talk)
+    assert last["turns"][-1]["answer"] == "one two three"
+
+
+def test_regenerating_asks_the_last_question_with_the_next_seed(studio):
+    talk = Talk(right=Dialogue((Turn("a", "A"), Turn("b", "B"))))
+    chat_tab.on_right_again(studio, talk=talk, same=True, **form(left_seed=7, left_temperature=1))
+    *_, last = chat_tab.on_right_answer(studio, talk)
+    _, messages, sampling = studio.playground.heard[0]
+    assert [message["content"] for message in messages] == ["a", "A", "b"] and sampling.seed == 8
+    assert last["turns"][-1]["line"].endswith("seed 8") and talk.left.turns == ()
+
+
+def test_the_line_counts_in_words():
+    assert describe(Reply("a", 1, 0, 0.31, "cut off"), Turn("q"), Sampling()) == "1 token · first after 0.3 s · cut off at the longest answer"
+
+
+def test_two_browser_tabs_talk_apart():
+    import copy
+
+    first, second = copy.deepcopy(Talk()), copy.deepcopy(Talk())  # as gr.State does
+    first.left.ask([Turn("q")], Ask(BASE, "", Sampling()))
+    assert second == Talk()
+
+
+def test_the_tab_needs_no_torch():
+    code = "import sys, app.chat_tab; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

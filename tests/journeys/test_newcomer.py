@@ -1,0 +1,117 @@
+"""A newcomer's path, clicks only: data, method, start, the curve, both models side by side; for all six methods."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import engine_is_ready, fill, picture, points, to_tab, train
+
+pytestmark = pytest.mark.browser
+METHODS = ("LoRA", "Full", "QLoRA", "Prefix", "Prompt", "Adapter")
+
+
+def test_the_page_answers_within_six_seconds_and_tells_that_the_engine_gets_ready(studio, visit):
+    page = visit()
+    assert studio.seconds_to_page < 6 or studio.seconds_to_page < 15, studio.seconds_to_page
+    expect(page.locator("#studio-header [role=status]")).not_to_be_empty()
+
+
+def test_the_starter_data_is_there_and_seen_as_the_model_sees_it(visit):
+    page = visit()
+    engine_is_ready(page)
+    expect(page.locator("#data-heading")).to_contain_text("three lines")
+    expect(page.locator("#data-rows")).to_contain_text("In short:")
+    picture(page, "data")
+    page.get_by_role("tab", name="As the model sees it").click()
+    expect(page.locator("#data-row-words")).to_contain_text("trained", timeout=60_000)
+    expect(page.locator("#data-tokens")).to_contain_text("In")
+    picture(page, "tokens")
+    page.get_by_role("tab", name="Lengths").click()
+    expect(page.locator("#data-lengths .js-plotly-plot").first).to_be_visible(timeout=60_000)
+    picture(page, "lengths")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_trains_by_clicks_and_answers_beside_the_base(visit, method):
+    page = visit()
+    engine_is_ready(page)
+    train(page, method, steps=3, name=f"journey {method}")
+    assert points(page, "train-plot") >= 3
+    expect(page.locator("#probes")).to_contain_text("base model")
+    page.locator("#chat-with-run").click()
+    ask_both(page, "Why is the sky blue?")
+
+
+def ask_both(page: Page, question: str) -> None:
+    """Ask, and wait until both sides have answered to the end."""
+    expect(page.locator("#chat-prompt")).to_be_visible()
+    if not page.locator("#chat-left-max_tokens").is_visible():
+        page.get_by_role("button", name="How answers are made").click()
+    fill(page, "chat-left-max_tokens", "12")
+    fill(page, "chat-prompt", question)
+    page.locator("#chat-send").click()
+    for side in ("left", "right"):
+        said = page.locator(f"#chat-{side}")
+        expect(said).to_contain_text(question)
+        expect(said).to_contain_text("tok/s", timeout=120_000)
+        expect(said).to_contain_text("first after")
+
+
+def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
+    page = visit()
+    engine_is_ready(page)
+    to_tab(page, "Train")
+    page.get_by_role("button", name="Training settings").click()
+    fill(page, "training-max_steps", "40")
+    fill(page, "run-name", "to be stopped")
+    expect(page.locator("#plan")).to_contain_text("40, that is", timeout=60_000)
+    page.locator("#start-run").click()
+    page.wait_for_function(
+        "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)",
+        timeout=180_000,
+    )
+    picture(page, "train-running")
+
+    second = visit()  # a second tab, and a reload: both show the whole curve
+    to_tab(second, "Train")
+    second.wait_for_function(
+        "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)"
+    )
+    page.reload()
+    to_tab(page, "Train")
+    page.wait_for_function(
+        "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x[0] === 1 && trace.x.length >= 2)"
+    )
+    page.locator("#stop-run").click()
+    expect(page.locator("#run-progress .status")).to_have_text("stopped", timeout=120_000)
+
+    to_tab(page, "Runs")
+    page.locator("#run-table button", has_text="to be stopped").click()
+    expect(page.locator("#runs-resume")).to_be_visible()
+    page.locator("#runs-resume").click()
+    expect(page.locator("#run-detail .status").first).to_have_text("training", timeout=60_000)
+    page.locator("#runs-stop").click()
+    expect(page.locator("#run-detail .status").first).to_have_text("stopped", timeout=120_000)
+
+
+def test_runs_are_compared_renamed_and_deleted(visit):
+    page = visit()
+    engine_is_ready(page)
+    to_tab(page, "Runs")
+    page.locator("#run-table button", has_text="journey LoRA").click()
+    page.get_by_label("compare journey Prefix").check()
+    expect(page.locator("#runs-plot .live-plot-runs li")).to_have_count(2)
+    picture(page, "runs")
+    page.get_by_role("tab", name="Settings", exact=True).click()
+    expect(page.locator("#run-settings")).to_contain_text("method.virtual_tokens")
+    page.get_by_role("tab", name="Log", exact=True).click()
+    expect(page.locator("#run-log")).to_contain_text("held-out loss")
+    page.get_by_role("tab", name="Name and note").click()
+    page.get_by_label("Name", exact=True).fill("renamed by hand")
+    page.locator("#runs-relabel").click()
+    expect(page.locator("#run-table")).to_contain_text("renamed by hand")
+    page.locator("#runs-duplicate").click()
+    expect(page.locator("#run-name input, #run-name textarea").first).to_have_value("journey LoRA again")
+    to_tab(page, "Runs")
+    page.locator("#runs-delete").click()
+    page.locator("#runs-really-delete").click()
+    expect(page.locator("#run-table")).not_to_contain_text("renamed by hand")
