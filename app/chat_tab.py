@@ -169,14 +169,13 @@ def _answers(studio: Studio, chat: DualChat, talk: gr.State, side: Side, asked: 
         streaming(studio, on_answer), inputs=talk, outputs=pane.said, trigger_mode="multiple", **QUICK,
     )
     answered.then(
-        on(studio, on_differences), inputs=[talk, chat.differ, chat.left.speaker, chat.right.speaker],
-        outputs=chat.differences, **QUICK,
+        on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK,
     )
 
 
 def _wire_looks(studio: Studio, chat: DualChat, talk: gr.State, soft_prompt: gr.Accordion, words: gr.HTML) -> None:
     speakers = [chat.left.speaker, chat.right.speaker]
-    chat.differ.change(on(studio, on_differences), inputs=[talk, chat.differ, *speakers], outputs=chat.differences, **QUICK)
+    chat.differ.change(on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK)
     chat.same.change(on(studio, on_same), inputs=chat.same, outputs=[chat.left.title, chat.right.settings], **QUICK)
     gr.on([speaker.change for speaker in speakers], on(studio, on_speakers), inputs=speakers, outputs=[soft_prompt, words], **QUICK)
     soft_prompt.expand(on(studio, on_soft_prompt), inputs=speakers, outputs=words, api_visibility="private")
@@ -206,13 +205,14 @@ def is_prompt_tuned(studio: Studio, *speakers: str) -> bool:
 def on_refresh(studio: Studio, talk: Talk, left: str, right: str) -> list[Any]:
     """From `ChatTab.refresh_inputs` to `refresh_outputs`: who can speak now.
 
-    Keeps what is chosen; where a run is gone, or both sides are the same, the default steps in.
+    Keeps what is chosen; where a run is gone, or nothing was chosen or said yet, the default steps in.
     """
     choices = speaker_choices(studio, keep=(left, right))
     values = {value for _, value in choices}
     first, second = default_speakers(choices)
     left = left if left in values else first
-    right = right if right in values and right != left else second
+    fresh = left == right == BASE and not any(side.turns for side in talk.sides)
+    right = right if right in values and not fresh else second
     talk.empty = _placeholder(choices)
     return [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right), *map(talk.shown, talk.sides)]
 
@@ -359,6 +359,7 @@ def _speaking(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stop
 
 
 def _heard(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stopping: threading.Event) -> Iterator[Turn]:
+    turn = replace(turn, by=_name(studio, ask.speaker))
     if studio.engine.status().state == "getting ready":
         yield replace(turn, line="Getting the engine ready…")
     while studio.engine.status().state == "getting ready" and not stopping.wait(0.1):
@@ -395,14 +396,14 @@ def describe(reply: "Reply", turn: Turn, sampling: Sampling) -> str:
 # What is shown besides.
 
 
-def on_differences(studio: Studio, talk: Talk, wanted: bool, left: str, right: str) -> dict[str, Any]:
+def on_differences(studio: Studio, talk: Talk, wanted: bool) -> dict[str, Any]:
     """The two last answers, compared word by word."""
     if not wanted:
         return gr.update(visible=False)
     if not (talk.left.turns and talk.right.turns):
         return gr.update(value=nothing_to_compare(), visible=True)
-    last = talk.left.turns[-1].answer, talk.right.turns[-1].answer
-    return gr.update(value=differences(*last, left=_name(studio, left), right=_name(studio, right)), visible=True)
+    left, right = (side.turns[-1] for side in talk.sides)
+    return gr.update(value=differences(left.answer, right.answer, left=left.by, right=right.by), visible=True)
 
 
 def on_same(studio: Studio, same: bool) -> list[Any]:

@@ -350,7 +350,7 @@ def _wire_view(studio: Studio, view: _View, pages: list[Any], chosen: gr.State, 
         button.click(on(studio, _turning(step)), [chosen, view.page_number], view.page_outputs, **QUIET)
 
     for name, tab in view.tabs.items():
-        tab.select(_opening(name), outputs=view.open_tab, **TICK)
+        tab.select(_opening(name), outputs=view.open_tab, **QUIET)
     steps = [
         button.click(on(studio, _stepping(step)), [chosen, view.row], view.row, **QUIET)
         for button, step in ((view.row_back, -1), (view.row_on, +1))

@@ -22,6 +22,7 @@ class Turn:
     answer: str = ""
     notice: str = ""  # why there is no answer, for the person at the screen; the model never reads it
     line: str = ""  # under the answer: how far it is, how long and fast it was
+    by: str = ""  # who answered, by the name shown
     attempt: int = 0  # how often it was asked again
 
 
@@ -74,7 +75,8 @@ def demo() -> gr.Blocks:
 
     with gr.Blocks(title="A conversation", analytics_enabled=False) as page:
         said = conversation(label="Conversation", empty="Ask something.", elem_id="demo")
-        gr.Textbox(label="Your question").submit(on_ask, inputs=page.children[-1], outputs=said)
+        question = gr.Textbox(label="Your question")
+        question.submit(on_ask, inputs=question, outputs=said)
     return page
 
 

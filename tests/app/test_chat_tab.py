@@ -129,6 +129,19 @@ def test_a_refresh_keeps_the_choice_and_replaces_what_is_gone(studio):
     assert (left["value"], right["value"]) == (BASE, f"run:{run.id}")
 
 
+def test_the_newest_run_steps_in_only_while_nothing_was_said(studio):
+    run = finished_run(studio.workspace, "a")
+    assert chat_tab.on_refresh(studio, Talk(), BASE, BASE)[1]["value"] == f"run:{run.id}"
+    assert chat_tab.on_refresh(studio, Talk(left=Dialogue((Turn("q", "a"),))), BASE, BASE)[1]["value"] == BASE
+
+
+def test_differences_name_who_answered(studio):
+    talk = Talk(left=Dialogue((Turn("q", "one two", by="<base>"),)), right=Dialogue((Turn("q", "one", by="a run"),)))
+    value = chat_tab.on_differences(studio, talk, True)["value"]
+    assert "Left: &lt;base&gt;" in value and "Right: a run" in value and "<del>two</del>" in value
+    assert "Nothing to compare yet" in chat_tab.on_differences(studio, Talk(), True)["value"]
+
+
 def test_an_empty_pane_says_where_a_run_comes_from(studio):
     talk = Talk()
     assert "Train one in the Train tab" in chat_tab.on_refresh(studio, talk, BASE, BASE)[2]["empty"]
