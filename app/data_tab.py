@@ -117,7 +117,8 @@ class _Nothing:
 def _nothing_yet() -> _Nothing:
     with gr.Column(visible=False, elem_id="data-nothing") as page:
         gr.HTML(empty("No data sets yet. Import a file of yours, or begin with the starter data: short answers that all keep one form."))
-        starter = gr.Button("Use the starter data", elem_id="data-starter")
+        with gr.Row(elem_classes="actions"):
+            starter = gr.Button("Use the starter data", elem_id="data-starter")
     return _Nothing(page, starter)
 
 
@@ -164,15 +165,15 @@ def _view(studio: Studio) -> _View:
         with gr.Row(elem_classes="data-top"):
             with gr.Column(scale=3, min_width=260):
                 parts["heading"] = gr.HTML(elem_id="data-heading")
-            with gr.Row(scale=1, elem_classes="actions"):
-                parts["train"] = gr.Button("Train on this", elem_id="data-train", min_width=120)
+            with gr.Column(scale=0, min_width=290), gr.Row(elem_classes="data-buttons"):
+                parts["train"] = gr.Button("Train on this", elem_id="data-train", min_width=130)
                 parts["delete"] = gr.Button("Delete", elem_id="data-delete", min_width=90)
         with gr.Column(visible=False, elem_classes="data-question") as confirmation:
             parts["question"] = gr.HTML()
             with gr.Row(elem_classes="actions"):
                 parts["really"] = gr.Button("Really delete", variant="stop", elem_id="data-really-delete", min_width=160)
                 parts["keep"] = gr.Button("Keep", elem_id="data-keep", min_width=90)
-        with gr.Row():
+        with gr.Row(elem_classes="data-aligned"):
             parts["version"] = gr.Dropdown(
                 label="Version", info="Saved again under one name: a new version.", filterable=False, min_width=140,
                 elem_id="data-version",
@@ -196,9 +197,9 @@ def _rows_tab(parts: dict[str, Any]) -> gr.Tab:
     with gr.Tab("Rows", id="data-tab-rows") as tab:
         parts["rows"] = gr.HTML(elem_id="data-rows")
         with gr.Row(visible=False, elem_classes="pager") as parts["pager"]:
-            parts["page_back"] = gr.Button("< Previous", elem_id="data-page-back", min_width=110, scale=0)
+            parts["page_back"] = gr.Button("< Previous", elem_id="data-page-back", min_width=140, scale=0)
             parts["page_words"] = gr.HTML(elem_id="data-page-words", min_width=140)
-            parts["page_on"] = gr.Button("Next >", elem_id="data-page-on", min_width=110, scale=0)
+            parts["page_on"] = gr.Button("Next >", elem_id="data-page-on", min_width=140, scale=0)
     return tab
 
 
@@ -215,7 +216,7 @@ def _tokens_tab(parts: dict[str, Any]) -> gr.Tab:
 
 def _lengths_tab(parts: dict[str, Any]) -> gr.Tab:
     with gr.Tab("Lengths", id="data-tab-lengths") as tab:
-        parts["lengths_words"] = gr.HTML(elem_id="data-lengths-words", min_height=48)
+        parts["lengths_words"] = gr.HTML(elem_id="data-lengths-words", min_height=24)
         parts["lengths"] = gr.Plot(show_label=False, label="Rows by length", elem_id="data-lengths")
     return tab
 
@@ -308,9 +309,9 @@ def _meaning() -> tuple[gr.Column, dict[str, Any]]:
             list(SHAPES.items()), value=None, label="Shape", info="How the rows are written: decides which columns are needed.",
             filterable=False, elem_id="data-shape",
         )
-        with gr.Row():
+        with gr.Row(elem_classes="data-aligned"):
             columns = [
-                gr.Dropdown([], label=f"Column {slot + 1}", info="Which column plays this part.", visible=False, min_width=160,
+                gr.Dropdown([], label=f"Column {slot + 1}", info="Which column plays this part.", visible=False, min_width=220,
                             elem_id=f"data-column-{slot}")  # fmt: skip
                 for slot in range(SLOTS)
             ]
@@ -723,7 +724,7 @@ def on_save(
         source, mapping, name=name, skip_problems=skip, drop_duplicates=drop, progress=lambda part: progress(part, desc="Saving")
     )
     if datetime.fromisoformat(card.created) < began:
-        gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=8)
+        gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=5)
     return _reference(card), changed + 1, *_showing("view")
 
 
@@ -759,7 +760,9 @@ def _shape_words(shape: str) -> str:
 def _records(records: Sequence[Record], *, first: int) -> str:
     """Rows as cards: who says what. Each text is cut to be shown."""
     cards = (_record(record, number) for number, record in enumerate(records, first))
-    return f'<div class="data-rows" tabindex="0" role="group" aria-label="Rows">{"".join(cards)}</div>'
+    note = f"Texts are shown up to {CHARACTERS_SHOWN} characters. The whole row stands under “As the model sees it”."
+    below = f'<p class="quiet">{note}</p>' if any(clipped(record, max_chars=CHARACTERS_SHOWN) != record for record in records) else ""
+    return f'<div class="data-rows" tabindex="0" role="group" aria-label="Rows">{"".join(cards)}</div>{below}'
 
 
 def _record(record: Record, number: int | None) -> str:
@@ -819,7 +822,7 @@ def _about(card: Card) -> str:
 
 
 def _tally(reasons: dict[str, int]) -> str:
-    return "; ".join(f"{_rows(count)}: {reason}" for reason, count in reasons.items()) or "none"
+    return "; ".join(f"{reason} ({_rows(count)})" for reason, count in reasons.items()) or "none"
 
 
 def _moment(created: str) -> str:
@@ -849,11 +852,11 @@ def _preview(source: Source, columns: list[Column], records: list[Record], bad: 
 def _columns_table(columns: list[Column]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(column.name)}</th><td>{escape(_kinds(column))}</td>'
-        f'<td class="plain-text" dir="auto">{escape(column.sample)}</td></tr>'
+        f'<td dir="auto"><div>{escape(column.sample)}</div></td></tr>'
         for column in columns[:50]
     )
     left = f'<p class="quiet">and {len(columns) - 50:,} more columns</p>' if len(columns) > 50 else ""
-    head = '<tr><th scope="col">column</th><th scope="col">holds</th><th scope="col">first</th></tr>'
+    head = '<tr><th scope="col">column</th><th scope="col">holds, in the first rows</th><th scope="col">for example</th></tr>'
     return f'<table class="data-columns"><thead>{head}</thead><tbody>{rows}</tbody></table>{left}'
 
 
@@ -866,9 +869,9 @@ def _kinds(column: Column) -> str:
 def _counts(check: Check) -> str:
     """What an import would take, leave out and note."""
     bad = sum(check.left_out.values())
-    good = f'<p><span class="good">{_rows(check.rows)}</span> of {check.rows + bad:,} can be used.</p>'
-    sentences = [f"{_rows(count)}: {reason}" for reason, count in check.left_out.items()]
-    sentences += [f"{_rows(count)} kept, though worth a look: {reason}" for reason, count in check.notes.items()]
+    good = f'<p><span class="good">{check.rows:,} of {_rows(check.rows + bad)}</span> can be used.</p>'
+    sentences = [f"Cannot be used: {reason} ({_rows(count)})." for reason, count in check.left_out.items()]
+    sentences += [f"Worth a look: {reason} ({_rows(count)})." for reason, count in check.notes.items()]
     if not check.rows:
         sentences.append("None of the rows can be used like this. Check shape and columns above.")
     if check.rows == 1:

@@ -95,10 +95,13 @@ class _in_words:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, UserError):
-            raise gr.Error("<br>".join(map(escape, error.problems)), duration=None, title="This cannot be done") from error
+            raise _toast("<br>".join(map(escape, error.problems)), "This cannot be done") from error
         if isinstance(error, Exception) and not isinstance(error, gr.Error):
             log.exception("a click met a fault", exc_info=error)
-            raise gr.Error(
-                f"The studio met a fault ({type(error).__name__}). Nothing was changed; the details are in the log.",
-                duration=None, title="Something went wrong",
-            ) from error
+            words = f"The studio met a fault ({type(error).__name__}). The details are in the log; try again, or reload the page."
+            raise _toast(words, "Something went wrong") from error
+
+
+def _toast(message: str, title: str) -> gr.Error:
+    """A message that stays until it is dismissed."""
+    return gr.Error(message, duration=None, title=title, print_exception=False)

@@ -16,6 +16,8 @@ function draw(card) {
   radio.name = 'method';
   radio.value = card.name;
   radio.checked = card.name === props.value.chosen;
+  radio.setAttribute('aria-label', card.title); // the rest of the card describes it
+  radio.setAttribute('aria-describedby', `method-${card.name}`);
   const title = part('span', 'method-title', card.title);
   title.prepend(radio);
   const paper = part('a', 'method-paper', 'paper');
@@ -23,10 +25,12 @@ function draw(card) {
   paper.target = '_blank';
   paper.rel = 'noreferrer';
   paper.setAttribute('aria-label', `paper on ${card.title}`);
+  const sentence = part('span', 'method-sentence', card.sentence);
+  sentence.id = `method-${card.name}`;
   const facts = part('span', 'method-facts', '');
   facts.append(part('span', '', `trains ${card.trains}`), part('span', '', `needs ${card.memory}`));
   if (card.arithmetic) facts.append(part('span', 'method-arithmetic', card.arithmetic));
-  label.append(title, part('span', 'method-sentence', card.sentence), facts, paper);
+  label.append(title, sentence, facts, paper);
   return label;
 }
 

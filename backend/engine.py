@@ -136,10 +136,11 @@ class Engine:
         waiting = []
         for run_id in self.runs.ids():
             run = self.runs.get(run_id)
-            events = run.events.read()[0]
-            if run.status in ENDED:
+            status = run.status
+            if status in ENDED:
                 continue
-            if run.status == "queued":
+            if status == "queued":
+                events = run.events.last()
                 waiting.append((events[-1]["at"] if events else 0.0, run))
             elif not run.is_held():
                 run.events.append("finished", status="interrupted", message="The studio ended while this run was training.")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 Kind = Literal["queued", "started", "prepared", "step", "evaluated", "sampled", "saved", "warned", "finished"]
 Status = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
+TAIL_BYTES = 65_536
 ENDED: tuple[Status, ...] = ("done", "stopped", "failed", "interrupted")
 
 
@@ -61,6 +62,12 @@ class EventLog:
             return [], 0
         whole = data[: data.rfind(b"\n") + 1]
         return [event for line in whole.splitlines() if (event := _parse(line))], after + len(whole)
+
+
+    def last(self) -> list[RunEvent]:
+        """The newest events, without reading a long file whole; enough to tell how a run stands."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        return self.read(after=max(0, size - TAIL_BYTES))[0] or self.read()[0]
 
 
 def _ends_mid_line(path: Path) -> bool:

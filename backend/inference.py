@@ -27,7 +27,7 @@ from backend.errors import UserError
 from backend.generation import Decoder
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
-from backend.trainer import is_whole
+from backend.trainer import MANIFEST, is_whole
 from backend.workspace import Workspace
 
 LOADED_AT_ONCE = 4  # whole models and adapters kept in memory
@@ -61,12 +61,21 @@ class Reply:
     end: Literal["", "finished", "cut off", "stopped"]  # empty while it goes on
 
 
+Key = tuple[str, str, int]  # kind, name, and which result of a run it is
+
+
+def _key(run: Run) -> Key:
+    """A run that was resumed has another result, and its old weights must not answer for it."""
+    manifest = run.result / MANIFEST
+    return "run", run.id, manifest.stat().st_mtime_ns if manifest.exists() else 0
+
+
 class Shelf:
     """Models in memory, the least recently used put away first."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.runs = workspace, Runs(workspace)
-        self._loaded: OrderedDict[tuple[str, str], tuple[torch.nn.Module, PreTrainedTokenizerBase]] = OrderedDict()
+        self._loaded: OrderedDict[Key, tuple[torch.nn.Module, PreTrainedTokenizerBase]] = OrderedDict()
         self._lock = threading.RLock()
 
     def get(self, speaker: Speaker) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
@@ -78,22 +87,24 @@ class Shelf:
 
     def holds(self, speaker: Speaker) -> bool:
         """Whether a speaker's weights are in memory, so that it can answer at once."""
-        name = str(models.locate(speaker.name, self.workspace)) if speaker.kind == "base" else speaker.name
-        return (speaker.kind, name) in self._loaded
+        if speaker.kind == "base":
+            return ("base", str(models.locate(speaker.name, self.workspace)), 0) in self._loaded
+        return _key(self.runs.get(speaker.name)) in self._loaded
 
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""
         with self._lock:
-            self._loaded.pop(("run", run_id), None)
+            for key in [key for key in self._loaded if key[:2] == ("run", run_id)]:
+                del self._loaded[key]
 
     def _base(self, folder: Path) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
         def load() -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
             return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
 
-        return self._kept(("base", str(folder)), load)
+        return self._kept(("base", str(folder), 0), load)
 
     def _adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
-        return self._kept(("run", run.id), partial(self._load_adapted, run))
+        return self._kept(_key(run), partial(self._load_adapted, run))
 
     def _load_adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
         if not run.has_result or not is_whole(run.result):
@@ -105,7 +116,7 @@ class Shelf:
         return attach_adapter(base, run.result, run.label["name"]), tokenizer
 
     def _kept(
-        self, key: tuple[str, str], load: Callable[[], tuple[torch.nn.Module, PreTrainedTokenizerBase]]
+        self, key: Key, load: Callable[[], tuple[torch.nn.Module, PreTrainedTokenizerBase]]
     ) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
         if key not in self._loaded:
             self._loaded[key] = load()

@@ -5,7 +5,7 @@ import shutil
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +45,9 @@ class Schedule:
         return self.total_steps / self.steps_per_epoch
 
     def with_smaller_batches(self) -> "Schedule":
-        """Half the rows at once, the same rows per step: for when memory runs out."""
-        return Schedule(
-            math.ceil(self.batch_size / 2), self.accumulation * 2, self.steps_per_epoch, self.total_steps, self.evaluate_every
-        )
+        """Fewer rows at once, the same rows per step: half, where they can be halved. For when memory runs out."""
+        pieces = next(n for n in range(2, self.batch_size + 1) if self.batch_size % n == 0)
+        return replace(self, batch_size=self.batch_size // pieces, accumulation=self.accumulation * pieces)
 
 
 def schedule(training: TrainingSettings, rows: int) -> Schedule:

@@ -80,7 +80,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        return status(self.events.read()[0])
+        return status(self.events.last())
 
     def lock(self) -> FileLock:
         """Held by whichever process trains this run, so that nobody else takes it for dead or deletes it."""

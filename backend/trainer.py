@@ -62,6 +62,7 @@ class StudioTrainer(Trainer):
         self.best_loss: float | None = None
         self.best_step = 0
         self.worse_in_a_row = 0
+        self.evaluated_step = 0
         self.seconds_before = 0.0  # trained before this process took the run up
         self.seconds_saving = 0.0
         self.began = self.step_began = time.perf_counter()
@@ -136,8 +137,12 @@ class StudioTrainer(Trainer):
         if loss is not None:
             self.report.emit("evaluated", step=step, loss=loss, seconds=round(self.seconds, 3))
             self._judge(loss, step)
+        if loss is not None or not self.validation:
+            self.evaluated_step = step
         if not self.report.should_stop():
             self.probe(step)
+        if self.report.should_stop():
+            self.control.should_training_stop = self.control.should_save = True
         if self.seconds_saving <= SAVING_SHARE * self.seconds:
             self.control.should_save = True
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
@@ -207,13 +212,14 @@ class StudioTrainer(Trainer):
 
     def _progress(self) -> dict[str, Any]:
         return {"v": 1, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
-                "seconds": self.seconds}
+                "evaluated_step": self.evaluated_step, "seconds": self.seconds}
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint, on the same curve."""
         progress = json.loads((checkpoint / "progress.json").read_text())
         self.best_loss, self.best_step = progress["best_loss"], progress["best_step"]
         self.worse_in_a_row, self.seconds_before = progress["worse_in_a_row"], progress["seconds"]
+        self.evaluated_step = progress["evaluated_step"]
         self.train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -225,6 +231,8 @@ class _Conductor(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.trainer.began = self.trainer.step_began = time.perf_counter()
+        if state.global_step > self.trainer.evaluated_step and self._is_due(state):
+            self.trainer.evaluate()  # a stop came before it
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.trainer.batches.set_epoch(int(state.epoch or 0))
@@ -232,8 +240,11 @@ class _Conductor(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.trainer.report.should_stop():
             control.should_training_stop = control.should_save = True
-        elif state.global_step % self.trainer.schedule.evaluate_every == 0 or state.global_step == state.max_steps:
+        elif self._is_due(state):
             control.should_evaluate = True
+
+    def _is_due(self, state: TrainerState) -> bool:
+        return state.global_step % self.trainer.schedule.evaluate_every == 0 or state.global_step == state.max_steps
 
 
 def in_order(examples: Sequence[Example], batch_size: int) -> Iterable[Sequence[Example]]:

@@ -3,6 +3,7 @@ a run's folder, `emit` and `should_stop`."""
 
 import gc
 import logging
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -88,6 +89,8 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
             if not is_out_of_memory(error) or ready.schedule.batch_size == 1:
                 raise
         release_memory()
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # of the first try, whose steps are made anew
+        run.checkpoints.mkdir()
         ready.schedule = ready.schedule.with_smaller_batches()
         report.emit("warned", message=(
             f"Memory ran out. Started again from clean weights with {ready.schedule.batch_size} rows at once and "
@@ -147,6 +150,8 @@ def _look_at_the_base(
     """Held-out loss and probe answers of the untouched model: what the run is measured against."""
     loss = mean_loss(model, spec, ready.rows.validation, ready, report, autocast)
     if loss is not None:
+        if not math.isfinite(loss):
+            raise UserError(f"The loss of the base model is {loss} before any training: its weights are damaged. Download it again.")
         report.emit("evaluated", step=0, loss=loss, base=True, seconds=0.0)
     _probe(model, ready, report, 0, base=True)
 

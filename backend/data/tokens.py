@@ -63,6 +63,12 @@ def encode_prompt(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBa
     return tokenizer(_render(messages, tokenizer, answer_next=True), add_special_tokens=False)["input_ids"]
 
 
+def ids_of_length(text: str, count: int, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """A text as exactly `count` token ids, repeated or cut; none for an empty text."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return (ids * count)[:count]
+
+
 def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", answer_next: bool = False) -> str:
     return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
 

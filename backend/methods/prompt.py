@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from backend.data.tokens import ids_of_length
 from backend.specs import MethodSettings
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from backend.models import ModelShape
+
+
+INITIAL_TEXT = "Answer the question briefly and clearly, always in the same form."
 
 
 class Prompt(MethodSettings):
@@ -28,7 +31,7 @@ class Prompt(MethodSettings):
         description="How many learnt vectors stand before the text. More can hold more, and slow every answer a little.",
     )
     initial_text: str = Field(
-        "Answer the question briefly and clearly, always in the same form.", max_length=2000, title="Start from this text",
+        INITIAL_TEXT, max_length=2000, title="Start from this text",
         description="The vectors begin as these words, repeated or cut to length. Empty: begin at random words, which learns slower.",
     )
 
@@ -42,16 +45,9 @@ class Prompt(MethodSettings):
         from peft import PromptTuningConfig, get_peft_model
 
         peft_model = get_peft_model(model, PromptTuningConfig(num_virtual_tokens=self.virtual_tokens, task_type="CAUSAL_LM"))
-        ids = self._initial_ids(tokenizer)
+        ids = ids_of_length(self.initial_text, self.virtual_tokens, tokenizer)
+        start = torch.tensor(ids) if ids else torch.randint(0, len(tokenizer), (self.virtual_tokens,))
         with torch.no_grad():
-            words = model.get_input_embeddings()(ids.to(model.device))  # [virtual_tokens, hidden]
+            words = model.get_input_embeddings()(start.to(model.device))  # [virtual_tokens, hidden]
             peft_model.prompt_encoder["default"].embedding.weight.copy_(words)
         return peft_model
-
-    def _initial_ids(self, tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":
-        import torch
-
-        ids = tokenizer(self.initial_text, add_special_tokens=False)["input_ids"]
-        if not ids:
-            return torch.randint(0, len(tokenizer), (self.virtual_tokens,))
-        return torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])

@@ -1,0 +1,536 @@
+"""Whole runs on a tiny model: as they should go, and stopped, killed, damaged, out of memory, astray."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from backend import headless, models, training
+from backend.data.versions import Card, Datasets
+from backend.errors import UserError
+from backend.events import Status
+from backend.examples import collate
+from backend.inference import Shelf, Speaker
+from backend.loss import Scorer
+from backend.models import load_tokenizer
+from backend.plan import make_rows
+from backend.runs import Run, Runs, true_events
+from backend.specs import RunSpec, parse_spec
+from backend.workspace import Workspace
+from tests.conftest import save_conversations, starter_rows
+
+REPOSITORY = Path(__file__).parents[2]
+# dropout, so that the dice count; accumulation and 3 steps an epoch, so that a stop falls into the middle of things
+SETTINGS: dict[str, Any] = {
+    "method": {"name": "lora", "dropout": 0.1},
+    "training": {"max_steps": 12, "batch_size": 4, "accumulation": 2, "evaluate_every": 4, "probes": ["Why?"], "early_stopping": False},
+}
+
+
+def spec_for(card: Card, **settings: Any) -> RunSpec:
+    """SETTINGS, with some of the training's changed."""
+    merged = {**SETTINGS, "data": {"id": card.id, "version": card.version}}
+    if method := settings.pop("method", None):
+        merged["method"] = {"name": method}
+    return parse_spec({**merged, "training": {**SETTINGS["training"], **settings}})
+
+
+def go(run: Run, *, stop_after: int | None = None) -> Status:
+    """Train a run here, asked to stop once `stop_after` more steps are told."""
+    told = 0
+
+    def emit(kind: Any, **fields: Any) -> Any:
+        nonlocal told
+        told += kind == "step"
+        return run.events.append(kind, **fields)
+
+    return training.train(run.spec, run, emit, lambda: stop_after is not None and told >= stop_after)
+
+
+def trained(workspace: Workspace, spec: RunSpec) -> Run:
+    run = Run.create(workspace, spec)
+    assert go(run) == "done", told(run, "finished")
+    return run
+
+
+def told(run: Run, kind: str) -> list[Any]:
+    return [event for event in true_events(run.events.read()[0]) if event["kind"] == kind]
+
+
+def curve(run: Run) -> list[tuple[Any, ...]]:
+    """All that a step tells but its speed; compared to the last bit."""
+    return [tuple(step[key] for key in ("step", "epoch", "loss", "grad_norm", "learning_rate")) for step in told(run, "step")]
+
+
+def evaluations(run: Run) -> list[tuple[int, float]]:
+    return [(event["step"], event["loss"]) for event in told(run, "evaluated")]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(next(run.result.glob("*.safetensors")))
+
+
+def same_weights(one: Run, other: Run) -> bool:
+    ours, theirs = weights(one), weights(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture
+def uninterrupted(workspace: Workspace, dataset: Card) -> Run:
+    return trained(workspace, spec_for(dataset))
+
+
+@pytest.fixture
+def keep_signals() -> Iterator[None]:
+    """Headless runs listen to signals; put back what pytest listens with."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, listener in before.items():
+        signal.signal(number, listener)
+
+
+# ---- as it should go
+
+
+def test_a_headless_run_from_a_file_to_a_result(workspace: Workspace, tmp_path: Path, keep_signals: None) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in starter_rows(24)))
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({**SETTINGS, "name": "My run", "data": {"path": str(file)}}))
+    assert headless.train(spec, workspace.root) == 0
+
+    (run,) = Runs(workspace).with_result()
+    assert run.status == "done" and run.id.startswith("my-run-")
+    assert {path.name for path in run.folder.iterdir()} >= {"spec.json", "events.jsonl", "result"}
+    assert not run.checkpoints.exists() and not run.is_held()
+    assert {path.name for path in run.result.iterdir()} >= {
+        "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja", "manifest.json",
+    }
+    assert not [path for path in run.result.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+    assert parse_spec(json.loads((run.folder / "spec.json").read_text())) == run.spec
+    model, tokenizer = Shelf(workspace).get(Speaker("run", run.id))
+    assert model(input_ids=torch.tensor([tokenizer("Why?")["input_ids"]])).logits.isfinite().all()
+
+
+def test_events_come_in_their_order(uninterrupted: Run) -> None:
+    events = uninterrupted.events.read()[0]
+    assert [event["kind"] for event in events[:5]] == ["queued", "started", "prepared", "evaluated", "sampled"]
+    assert events[3]["base"] and events[4]["base"]
+    block = ["step"] * 4 + ["evaluated", "saved", "sampled"]
+    kinds = [event["kind"] for event in events[5:-1] if not (event["kind"] == "saved" and not event["best"])]
+    assert [kind for kind in kinds if kind != "saved"] == [kind for kind in block * 3 if kind != "saved"]
+    assert [step["step"] for step in told(uninterrupted, "step")] == list(range(1, 13))
+    assert [event["step"] for event in told(uninterrupted, "evaluated")] == [0, 4, 8, 12]
+    assert events[-1]["kind"] == "finished" and events[-1]["status"] == "done" and events[-1]["step"] == 12
+    assert events[-1]["peak_memory_bytes"] > 0
+
+
+def test_what_was_announced_is_what_was_done(uninterrupted: Run) -> None:
+    (prepared,) = told(uninterrupted, "prepared")
+    assert (prepared["rows"], prepared["validation_rows"], prepared["total_steps"]) == (22, 2, 12)
+    assert sum(tensor.numel() for tensor in weights(uninterrupted).values()) == prepared["trainable_parameters"]
+    assert told(uninterrupted, "step")[-1]["epoch"] == pytest.approx(4)
+    assert max(rate for *_, rate in curve(uninterrupted)) == pytest.approx(1e-3)  # the method's own
+
+
+def test_training_lowers_the_loss(workspace: Workspace, dataset: Card) -> None:
+    run = trained(workspace, spec_for(dataset, max_steps=40, evaluate_every=40, learning_rate=1e-2))
+    losses = [step["loss"] for step in told(run, "step")]
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.5
+    base, learnt = (loss for _, loss in evaluations(run))
+    assert learnt < base - 0.5
+
+
+def test_continued_pretraining_lowers_the_loss(workspace: Workspace, texts: Card) -> None:
+    spec = parse_spec({
+        "data": {"id": texts.id}, "objective": {"name": "pretraining"}, "method": {"name": "full"},
+        "training": {"max_steps": 20, "batch_size": 4, "max_length": 64, "learning_rate": 5e-3, "evaluate_every": 20},
+    })
+    run = trained(workspace, spec)
+    base, learnt = (loss for _, loss in evaluations(run))
+    assert learnt < base - 0.5
+
+
+def test_the_same_seed_gives_the_same_curve_and_another_seed_another(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
+    again = trained(workspace, spec_for(dataset))
+    assert curve(again) == curve(uninterrupted) and evaluations(again) == evaluations(uninterrupted)
+    assert same_weights(again, uninterrupted)
+    assert curve(trained(workspace, spec_for(dataset, seed=1))) != curve(uninterrupted)
+
+
+def test_pieces_of_a_step_add_up_to_the_whole(workspace: Workspace) -> None:
+    """One step over all 16 rows: in one batch, and in four accumulated ones."""
+    card = save_conversations(workspace, starter_rows(16), name="sixteen")
+    common: dict[str, Any] = {"validation_share": 0.0, "max_steps": 3, "precision": "fp32", "method": "adapter"}
+    whole = trained(workspace, spec_for(card, batch_size=16, accumulation=1, **common))
+    pieces = trained(workspace, spec_for(card, batch_size=4, accumulation=4, **common))
+    for ours, theirs in zip(curve(pieces), curve(whole), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_the_base_is_measured_as_it_is(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
+    model = models.load(workspace.models / "starter", torch.bfloat16 if "bf16" in str(told(uninterrupted, "started")) else torch.float32,
+                        device=torch.device("cpu"))
+    assert held_out_loss(model, workspace, uninterrupted.spec) == pytest.approx(evaluations(uninterrupted)[0][1], rel=1e-3)
+
+
+def held_out_loss(model: torch.nn.Module, workspace: Workspace, spec: RunSpec) -> float:
+    records = list(Datasets(workspace).iterate(spec.data.id or ""))
+    tokenizer = load_tokenizer(workspace.models / "starter")
+    batch = collate(make_rows(spec, records, tokenizer).validation, tokenizer.pad_token_id)
+    with torch.no_grad():
+        return spec.objective.batch_loss(Scorer(model, model), batch).item() / spec.objective.batch_weight(batch)
+
+
+def test_early_stopping_keeps_the_best_weights_and_not_the_last(workspace: Workspace, dataset: Card) -> None:
+    run = trained(workspace, spec_for(
+        dataset, early_stopping=True, patience=2, evaluate_every=1, learning_rate=0.2, max_steps=40, max_grad_norm=1000, schedule="constant"
+    ))
+    (finished,) = told(run, "finished")
+    losses = {step: loss for step, loss in evaluations(run) if step}
+    assert finished["step"] < 40 and finished["message"].startswith("Stopped early")
+    assert finished["best_step"] == finished["step"] - 2 == min(losses, key=losses.__getitem__)
+    model, _ = Shelf(workspace).get(Speaker("run", run.id))
+    assert held_out_loss(model, workspace, run.spec) == pytest.approx(finished["best_loss"], rel=1e-3)
+
+
+def test_without_early_stopping_the_last_weights_are_kept(workspace: Workspace, dataset: Card) -> None:
+    run = trained(workspace, spec_for(dataset, evaluate_every=1, learning_rate=0.2, max_steps=4, max_grad_norm=1000, schedule="constant"))
+    (finished,) = told(run, "finished")
+    model, _ = Shelf(workspace).get(Speaker("run", run.id))
+    assert finished["step"] == 4
+    assert held_out_loss(model, workspace, run.spec) == pytest.approx(evaluations(run)[-1][1], rel=1e-3)
+
+
+# ---- stopped, killed, damaged
+
+
+def test_a_stopped_run_keeps_its_result_and_goes_on_along_the_same_curve(
+    workspace: Workspace, dataset: Card, uninterrupted: Run, keep_signals: None
+) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run, stop_after=4) == "stopped"
+    assert run.status == "stopped" and run.has_result
+    assert 4 <= len(curve(run)) < 12
+    Shelf(workspace).get(Speaker("run", run.id))
+    assert headless.resume(run.id, workspace.root) == 0
+    assert Runs(workspace).ids().count(run.id) == 1
+    assert curve(run) == curve(uninterrupted)
+    assert evaluations(run) == evaluations(uninterrupted)
+    assert same_weights(run, uninterrupted)
+
+
+@pytest.mark.parametrize("method", ["full", "prompt", "qlora"])
+def test_every_method_goes_on_along_the_same_curve(method: str, workspace: Workspace, dataset: Card) -> None:
+    spec = spec_for(dataset, method=method, max_steps=5, evaluate_every=5)
+    whole, run = trained(workspace, spec), Run.create(workspace, spec)
+    assert go(run, stop_after=2) == "stopped"
+    assert go(run) == "done"
+    assert curve(run) == curve(whole) and same_weights(run, whole)
+
+
+def test_an_evaluation_a_stop_broke_off_is_made_when_the_run_goes_on(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run, stop_after=8) == "stopped"  # heard of in the eighth step's evaluation
+    assert len(curve(run)) == 8 and evaluations(run)[-1][0] == 4
+    assert go(run) == "done"
+    assert evaluations(run) == evaluations(uninterrupted) and curve(run) == curve(uninterrupted)
+
+
+def test_a_run_asked_to_stop_before_its_first_step(workspace: Workspace, dataset: Card) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run, stop_after=0) == "stopped"
+    assert not run.has_result and not told(run, "step")
+    assert go(run) == "done"
+
+
+def test_a_done_run_cannot_be_resumed(workspace: Workspace, uninterrupted: Run) -> None:
+    with pytest.raises(UserError, match="nothing to resume"):
+        headless.resume(uninterrupted.id, workspace.root)
+
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from backend.runs import Runs
+from backend.training import train
+from backend.workspace import Workspace
+
+run = Runs(Workspace(Path(sys.argv[1]))).get(sys.argv[2])
+
+def emit(kind, **fields):
+    event = run.events.append(kind, **fields)
+    if kind == "step" and fields["step"] == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return event
+
+with run.lock():
+    train(run.spec, run, emit, lambda: False)
+"""
+
+
+def test_a_killed_run_goes_on_along_the_same_curve(
+    workspace: Workspace, dataset: Card, uninterrupted: Run, keep_signals: None
+) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, str(workspace.root), run.id, "7"], cwd=REPOSITORY, capture_output=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
+    assert run.status == "running" and not run.is_held()
+    assert len(curve(run)) == 7
+    assert headless.resume(run.id, workspace.root) == 0
+    resumed = [event for event in run.events.read()[0] if event["kind"] == "started"][-1]
+    assert resumed["resumed_from"] == 4
+    assert curve(run) == curve(uninterrupted)
+    assert evaluations(run) == evaluations(uninterrupted)
+    assert same_weights(run, uninterrupted)
+
+
+@pytest.fixture
+def twice_stopped(workspace: Workspace, dataset: Card) -> tuple[Run, Path, Path]:
+    """A run with two checkpoints, as a crash between writing the new one and removing the old leaves them."""
+    run = Run.create(workspace, spec_for(dataset))
+    go(run, stop_after=2)
+    (older,) = run.checkpoints.glob("step-*")
+    kept = shutil.copytree(older, run.folder / "kept")
+    go(run, stop_after=3)
+    (newer,) = run.checkpoints.glob("step-*")
+    kept.rename(older)
+    return run, older, newer
+
+
+def cut_the_optimizer(checkpoint: Path) -> None:
+    file = checkpoint / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [
+    cut_the_optimizer, lambda folder: (folder / "rng_state.pth").unlink(), lambda folder: (folder / "manifest.json").write_text("{"), shutil.rmtree,
+], ids=["cut", "a file gone", "no list of files", "all gone"])
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
+    damage: Callable[[Path], object], twice_stopped: tuple[Run, Path, Path], uninterrupted: Run
+) -> None:
+    run, older, newer = twice_stopped
+    damage(newer)
+    assert go(run) == "done"
+    resumed = [event for event in run.events.read()[0] if event["kind"] == "started"][-1]
+    assert f"step-{resumed['resumed_from']}" == older.name
+    (warning,) = told(run, "warned")
+    assert newer.name.removeprefix("step-") in warning["message"] and "damaged" in warning["message"]
+    assert curve(run) == curve(uninterrupted)
+
+
+def test_with_every_checkpoint_damaged_a_run_begins_anew_and_says_so(twice_stopped: tuple[Run, Path, Path], uninterrupted: Run) -> None:
+    run, older, newer = twice_stopped
+    cut_the_optimizer(older)
+    cut_the_optimizer(newer)
+    assert go(run) == "done"
+    assert len(told(run, "warned")) == 1
+    assert curve(run) == curve(uninterrupted) and evaluations(run) == evaluations(uninterrupted)
+
+
+def test_the_clock_goes_on_where_it_stood(workspace: Workspace, dataset: Card) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    go(run, stop_after=4)
+    before = told(run, "step")[-1]["seconds"]
+    go(run)
+    seconds = [step["seconds"] for step in told(run, "step")]
+    assert seconds == sorted(seconds) and seconds[-1] > before > 0
+
+
+# ---- what goes wrong on the way
+
+
+@pytest.fixture
+def on_training_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any, int], None]], None]:
+    """Calls a function with the model and the number of rows before each forward pass of training."""
+    load = models.load
+
+    def install(function: Callable[[Any, int], None]) -> None:
+        def hook(module: Any, args: Any, kwargs: Any) -> None:
+            if module.training:
+                function(module, len(kwargs["input_ids"]))
+
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            model = load(*args, **kwargs)
+            model.register_forward_pre_hook(hook, with_kwargs=True)
+            return model
+
+        monkeypatch.setattr(training.models, "load", hooked)
+
+    return install
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words(
+    workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    passes = []
+
+    def poison(model: Any, rows: int) -> None:
+        passes.append(rows)
+        if len(passes) == 11:  # in the sixth step
+            model.get_input_embeddings().weight.data.fill_(math.nan)
+
+    on_training_pass(poison)
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert "Training went astray: the loss is nan" in finished["message"]
+    assert "0.001 is probably too high; try 0.0003" in finished["message"] and "best weights so far are kept" in finished["message"]
+    assert len(curve(run)) == 5
+    for line in run.events.path.read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in {line}"))
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(
+    workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    passes = []
+
+    def poison(model: Any, rows: int) -> None:
+        passes.append(rows)
+        if len(passes) == 3:
+            tensor = next(p for p in model.parameters() if p.requires_grad)
+            tensor.register_hook(lambda grad: grad * math.inf)
+
+    on_training_pass(poison)
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert "gradient's norm is" in finished["message"]
+    assert len(curve(run)) == 1
+
+
+def test_a_base_model_with_broken_weights_is_named_as_the_cause(workspace: Workspace, dataset: Card) -> None:
+    file = workspace.models / "starter" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.norm.weight"].fill_(math.nan)
+    save_file(tensors, file, metadata={"format": "pt"})
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert "base model" in finished["message"] and "learning rate" not in finished["message"]
+
+
+def too_little_memory_for(limit: int, *, after_passes: int, seen: list[int]) -> Callable[[Any, int], None]:
+    """Memory for `limit` rows at once; more go well for the first few passes, as with rows that are short."""
+
+    def check(model: Any, rows: int) -> None:
+        seen.append(rows)
+        if rows > limit and len(seen) > after_passes:
+            raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+
+    return check
+
+
+def test_out_of_memory_begins_again_with_smaller_pieces_of_the_same_step(
+    workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    seen: list[int] = []
+    on_training_pass(too_little_memory_for(2, after_passes=3, seen=seen))
+    card = save_conversations(workspace, starter_rows(16), name="sixteen")
+    run = trained(workspace, spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=2))
+    assert [step for step, *_ in curve(run)] == list(range(1, 7))
+    assert seen == [8] * 4 + [4] + [2] * 24  # four passes of two rows make each of the six steps
+    assert len(told(run, "warned")) == 2
+    assert "Started again from clean weights with 2 rows at once and 4 times accumulated" in told(run, "warned")[-1]["message"]
+    assert sum(event["kind"] == "sampled" and event["base"] for event in true_events(run.events.read()[0])) == 1
+
+
+def test_after_out_of_memory_nothing_of_the_first_try_is_left(
+    workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    seen: list[int] = []
+    on_training_pass(too_little_memory_for(4, after_passes=3, seen=seen))
+    card = save_conversations(workspace, starter_rows(16), name="sixteen")
+    run = Run.create(workspace, spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=2))
+    told_so_far = []
+
+    def emit(kind: Any, **fields: Any) -> None:
+        run.events.append(kind, **fields)
+        told_so_far.append(kind)
+        if told_so_far.count("step") == 4:
+            raise KeyboardInterrupt  # three steps, and the first of the second try: then the process dies
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(run.spec, run, emit, lambda: False)
+    assert [step for step, *_ in curve(run)] == [1]
+    assert list(run.checkpoints.iterdir()) == []
+    assert go(run) == "done"
+    assert [step for step, *_ in curve(run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_out_of_memory_with_one_row_at_once_ends_in_words(
+    workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    on_training_pass(too_little_memory_for(0, after_passes=0, seen=[]))
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert finished["message"].startswith("Memory ran out even with one row at once")
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("[enforce fail] PytorchStreamWriter failed writing file")])
+def test_a_full_disk_ends_in_words_and_leaves_nothing_half_written(
+    fault: Exception, workspace: Workspace, dataset: Card, uninterrupted: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.create(workspace, spec_for(dataset, evaluate_every=4))
+    with monkeypatch.context() as patch:
+        saves = []
+
+        def save(value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+            saves.append(file)
+            Path(file).write_bytes(b"half")
+            raise fault
+
+        patch.setattr(torch, "save", save)
+        assert go(run) == "failed"
+    assert saves
+    (finished,) = told(run, "finished")
+    assert finished["message"].startswith("The disk is full")
+    assert not list(run.checkpoints.glob("step-*"))
+    assert go(run) == "done"
+    assert curve(run) == curve(uninterrupted)
+
+
+def test_a_fault_of_ours_is_told_without_a_trace(
+    workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    def fault(model: Any, rows: int) -> None:
+        raise KeyError("secret detail")
+
+    on_training_pass(fault)
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert "KeyError" in finished["message"] and "secret" not in finished["message"] and "Traceback" not in finished["message"]
+
+
+def test_missing_data_fails_the_run_in_one_sentence(workspace: Workspace, dataset: Card) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    Datasets(workspace).delete(dataset.id)
+    assert go(run) == "failed"
+    assert dataset.id in told(run, "finished")[0]["message"]
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    (None, "cannot be read"), ("{", "is not valid JSON"), ('{"dat": 1}', "there is no such setting"),
+])
+def test_a_spec_that_is_none_is_refused(content: str | None, sentence: str, workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=sentence):
+        headless.train(file, workspace.root)
