@@ -18,7 +18,8 @@ from backend.data.shapes import guess_mapping, parse_mapping
 from backend.errors import UserError
 from backend.models import available
 from backend.sampling import Sampling
-from backend.specs import parse_spec, sentences
+from backend.settings import sentences
+from backend.specs import parse_spec
 
 
 def public_api(studio: Studio) -> None:

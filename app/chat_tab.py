@@ -20,7 +20,7 @@ from backend.errors import UserError
 from backend.models import STARTER, available
 from backend.runs import Run
 from backend.sampling import Sampling
-from backend.specs import sentences
+from backend.settings import sentences
 from components.conversation import Shown, Turn, as_messages, shown
 from components.dual_chat import (
     INVITATION,

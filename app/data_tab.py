@@ -68,10 +68,12 @@ def data_tab(studio: Studio) -> DataTab:
         with gr.Column(scale=1, min_width=260):
             sets = _list_of_sets()
         with gr.Column(scale=3, min_width=560):
-            view, nothing, form = _view(studio), _nothing_yet(), _import_form()
-    pages = [view.page, nothing.page, form.page]
-    _wire_list(studio, sets, nothing, pages, chosen, changed)
-    _wire_view(studio, view, pages, chosen, changed)
+            with gr.Column() as looking:
+                view, nothing = _view(studio), _nothing_yet()
+            form = _import_form()
+    pages = [looking, form.page]  # changed by clicks alone, so that nothing that comes late closes an open form
+    _wire_list(studio, sets, view, nothing, pages, chosen, changed)
+    _wire_view(studio, view, nothing, chosen, changed)
     _wire_import(studio, sets, form, pages, chosen, changed)
 
     def refresh_on(event: Callable[..., Any]) -> None:
@@ -332,19 +334,19 @@ def _meaning() -> tuple[gr.Column, dict[str, Any]]:
 
 
 def _wire_list(
-    studio: Studio, sets: _Sets, nothing: _Nothing, pages: list[Any], chosen: gr.State, changed: gr.State
+    studio: Studio, sets: _Sets, view: _View, nothing: _Nothing, pages: list[Any], chosen: gr.State, changed: gr.State
 ) -> None:
-    gr.on(None, on(studio, on_open), outputs=[*sets.outputs, chosen, *pages], **QUIET)  # when the page opens
+    gr.on(None, on(studio, on_open), outputs=[*sets.outputs, chosen, view.page, nothing.page], **QUIET)  # when the page opens
     changed.change(on(studio, on_refresh), [chosen, sets.find], [*sets.outputs, chosen], **QUIET)
     sets.find.change(on(studio, on_find), [chosen, sets.find], sets.outputs, trigger_mode="always_last", **QUIET)
     # unprocessed: Gradio would refuse, in words of its own, a choice that a restarted studio has not listed yet
-    sets.picker.input(on(studio, on_pick), sets.picker, chosen, preprocess=False, **QUIET)
+    sets.picker.input(on(studio, on_pick), sets.picker, [chosen, *pages], preprocess=False, **QUIET)
     nothing.starter.click(on(studio, on_starter), changed, [chosen, changed], **PRIVATE)
 
 
-def _wire_view(studio: Studio, view: _View, pages: list[Any], chosen: gr.State, changed: gr.State) -> None:
+def _wire_view(studio: Studio, view: _View, nothing: _Nothing, chosen: gr.State, changed: gr.State) -> None:
     heading = [view.heading, view.version, view.confirmation, view.row, view.about]
-    shown = chosen.change(on(studio, on_show), chosen, [*pages, *heading, *view.page_outputs], **QUIET)
+    shown = chosen.change(on(studio, on_show), chosen, [view.page, nothing.page, *heading, *view.page_outputs], **QUIET)
     view.version.input(on_version, [chosen, view.version], chosen, **QUIET)
 
     for button, step in ((view.page_back, -1), (view.page_on, +1)):
@@ -377,7 +379,7 @@ def _wire_view(studio: Studio, view: _View, pages: list[Any], chosen: gr.State, 
 def _wire_import(studio: Studio, sets: _Sets, form: _ImportForm, pages: list[Any], chosen: gr.State, changed: gr.State) -> None:
     forgotten = [form.source, form.meaning, form.save]
     sets.import_file.click(on_new_import, outputs=[*pages, form.file, form.found, *forgotten], **QUIET)
-    form.cancel.click(on_cancel, chosen, pages, **QUIET)
+    form.cancel.click(on_cancel, outputs=pages, **QUIET)
     form.file.clear(on_no_file, outputs=[form.found, *forgotten], **TICK)
 
     mapping = [form.source, form.shape, *form.columns]
@@ -407,7 +409,7 @@ def on_open(studio: Studio) -> Updates:
     """The page opens: the list, the newest data set chosen."""
     cards = studio.datasets.list()
     chosen = _reference(cards[0]) if cards else None
-    return *_listed(cards, chosen, ""), chosen, *_showing("view" if cards else "nothing")
+    return *_listed(cards, chosen, ""), chosen, *_showing(bool(cards))
 
 
 def on_refresh(studio: Studio, chosen: Chosen, find: str) -> Updates:
@@ -422,8 +424,9 @@ def on_find(studio: Studio, chosen: Chosen, find: str) -> Updates:
     return _listed(studio.datasets.list(), chosen, find)
 
 
-def on_pick(studio: Studio, id: str | None) -> Chosen:
-    return _reference(studio.datasets.card(id)) if id else None
+def on_pick(studio: Studio, id: str | None) -> Updates:
+    """One of the list is looked at; an import begun is put away."""
+    return _reference(studio.datasets.card(id)) if id else None, *_importing(False)
 
 
 def on_starter(studio: Studio, changed: int) -> Updates:
@@ -456,9 +459,14 @@ def _rows(number: int) -> str:
     return "1 row" if number == 1 else f"{number:,} rows"
 
 
-def _showing(page: str) -> Updates:
-    """One of the three pages of the right column."""
-    return tuple(gr.Column(visible=page == name) for name in ("view", "nothing", "import"))
+def _showing(a_set: bool) -> Updates:
+    """A data set, or what to do where there is none."""
+    return gr.Column(visible=a_set), gr.Column(visible=not a_set)
+
+
+def _importing(is_open: bool) -> Updates:
+    """The import form, or what is looked at."""
+    return gr.Column(visible=not is_open), gr.Column(visible=is_open)
 
 
 # ---- one data set ----------------------------------------------------------------------------------------------------
@@ -467,11 +475,11 @@ def _showing(page: str) -> Updates:
 def on_show(studio: Studio, chosen: Chosen) -> Updates:
     """Another data set or version is looked at: everything about it, from its first row on."""
     if chosen is None:
-        return *_showing("nothing"), *[gr.skip()] * 9
+        return *_showing(False), *[gr.skip()] * 9
     card = studio.datasets.card(**chosen)
     versions = [(f"v{number}", number) for number in reversed(studio.datasets.versions(card.id))]
     return (
-        *_showing("view"), _heading(card), gr.Dropdown(versions, value=card.version), gr.Column(visible=False),
+        *_showing(True), _heading(card), gr.Dropdown(versions, value=card.version), gr.Column(visible=False),
         gr.Number(1, info=f"1 to {card.rows:,}."), _about(card), *_page_of(studio, chosen, 0),
     )  # fmt: skip
 
@@ -606,11 +614,11 @@ def _runs(studio: Studio) -> list[tuple[str | None, str, str]]:
 
 def on_new_import() -> Updates:
     """The form, empty."""
-    return *_showing("import"), None, *on_no_file()
+    return *_importing(True), None, *on_no_file()
 
 
-def on_cancel(chosen: Chosen) -> Updates:
-    return _showing("view" if chosen else "nothing")
+def on_cancel() -> Updates:
+    return _importing(False)
 
 
 def on_no_file() -> Updates:
@@ -651,11 +659,11 @@ def _found_in(source: Source) -> Updates:
     is_table = source.format in ("csv", "tsv")
     return (
         source, gr.Column(visible=True), _found_words(source),
-        gr.Dropdown(value=source.encoding, visible=source.encoding is not None),
-        gr.Dropdown(value=source.delimiter, visible=is_table),
+        gr.update(value=source.encoding, visible=source.encoding is not None),
+        gr.update(value=source.delimiter, visible=is_table),
         gr.Textbox(value=source.list_field or "", visible=source.format == "json"),
         gr.Checkbox(value=source.header, visible=is_table),
-        gr.Column(visible=True), gr.Dropdown(value=guess.shape if guess else None), *_slots(rows, guess.shape if guess else None),
+        gr.Column(visible=True), gr.update(value=guess.shape if guess else None), *_slots(rows, guess.shape if guess else None),
     )  # fmt: skip
 
 
@@ -725,7 +733,7 @@ def on_save(
     )
     if datetime.fromisoformat(card.created) < began:
         gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=5)
-    return _reference(card), changed + 1, *_showing("view")
+    return _reference(card), changed + 1, *_importing(False)
 
 
 def _mapping(shape: str | None, columns: Sequence[str | None]) -> Mapping | None:

@@ -166,12 +166,21 @@ class Engine:
                 self._current = run_id
             try:
                 self._train(self.runs.get(run_id))
-            except Exception:
+            except Exception as error:
                 log.error("the worker met a fault with run %s\n%s", run_id, traceback.format_exc())
+                self._give_up(run_id, error)
             finally:
                 with self._lock:
                     self._current = None
                     self._stops.pop(run_id, None)
+
+    def _give_up(self, run_id: str, error: Exception) -> None:
+        """Write the end of a run that could not even begin, or else it would wait for ever."""
+        why = str(error) if isinstance(error, UserError) else f"The run could not begin ({type(error).__name__}). The details are in the log."
+        try:
+            self.runs.get(run_id).events.append("finished", status="failed", message=why)
+        except (UserError, OSError):
+            log.warning("the end of run %s could not be written", run_id)  # its folder is gone, or the disk is full
 
     def _get_ready(self) -> None:
         """Load the libraries and unpack the starter model. Without that model the rest still works."""

@@ -7,7 +7,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from backend.specs import Settings
+from backend.settings import Settings
 
 
 @cache

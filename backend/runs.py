@@ -52,7 +52,18 @@ class Run:
 
     @property
     def spec(self) -> RunSpec:
-        return parse_spec(json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
+        """Raises `UserError` where it is damaged or of a newer studio."""
+        try:
+            return parse_spec(json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(f"The spec.json of run {self.id} is damaged. Put it back, or remove the run's folder.") from error
+
+    def is_readable(self) -> bool:
+        """Whether its spec can be read."""
+        try:
+            return bool(self.spec)
+        except UserError:
+            return False
 
     @property
     def checkpoints(self) -> Path:
@@ -137,12 +148,12 @@ class Runs:
         return run
 
     def summaries(self, *, offset: int = 0, limit: int = 50) -> list[Summary]:
-        """A page of the table, newest first."""
-        return [self.get(run_id).summary() for run_id in self.ids()[offset : offset + limit]]
+        """A page of the table, newest first; runs whose spec cannot be read are passed over."""
+        return [run.summary() for run in map(self.get, self.ids()[offset : offset + limit]) if run.is_readable()]
 
     def with_result(self) -> list[Run]:
         """Runs one can chat with, newest first."""
-        return [run for run in map(self.get, self.ids()) if run.has_result]
+        return [run for run in map(self.get, self.ids()) if run.has_result and run.is_readable()]
 
     def delete(self, run_id: str) -> None:
         """Remove a run that has ended. Raises `UserError` while it is trained or waits."""

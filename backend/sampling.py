@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from backend.specs import Settings
+from backend.settings import Settings
 
 
 class Sampling(Settings):

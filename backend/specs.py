@@ -1,109 +1,16 @@
-"""The vocabulary of a run: what is taught, to which model, from which data, how. Imports no torch.
+"""The vocabulary of a run: what is taught, to which model, from which data, how. Imports no torch."""
 
-Every setting is a field with a `title` (its label), a `description` (its help text) and bounds that cannot crash.
-The form on screen, the JSON of a headless run and the tables in the README are all read off these models.
-"""
+from typing import Annotated, Any, Literal, Self
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    model_validator,
-)
-
+from backend import methods, objectives
 from backend.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import torch
-    from peft import PeftModel
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-    from backend.data.shapes import Record
-    from backend.examples import Example, LeftOut
-    from backend.loss import Scorer
-    from backend.models import ModelShape
+from backend.methods import MethodSettings
+from backend.objectives import ObjectiveSettings
+from backend.settings import Settings, advanced, sentences
 
 SPEC_VERSION = 1
-
-
-def advanced(default: Any, **field: Any) -> Any:
-    """A setting that is folded away until somebody looks for it."""
-    return Field(default, json_schema_extra={"advanced": True}, **field)
-
-
-class Settings(BaseModel):
-    """Frozen, and strict about names: a misspelt setting is an error, never silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class MethodSettings(Settings):
-    """How weights may change. One file per method in `backend/methods`, found by listing that folder."""
-
-    order: ClassVar[int]  # of the cards
-    title: ClassVar[str]
-    sentence: ClassVar[str]  # what it does, for the card
-    paper: ClassVar[str]  # where it comes from
-    default_learning_rate: ClassVar[float]  # proven on the starter model and data, see README
-    mergeable: ClassVar[bool]  # whether its result can be folded into the base weights
-
-    name: str
-
-    def trainable_parameters(self, shape: "ModelShape") -> int:
-        """How many numbers this method learns in a model of this shape; exactly what `attach` makes trainable."""
-        raise NotImplementedError
-
-    def saving(self, shape: "ModelShape") -> str:
-        """The arithmetic of what is saved, for one real matrix; empty where there is none to show."""
-        return ""
-
-    def weight_bytes(self, shape: "ModelShape", dtype: "torch.dtype") -> int:
-        """Memory of the base weights under this method."""
-        return shape.parameters * dtype.itemsize
-
-    def weight_dtype(self, dtype: "torch.dtype") -> "torch.dtype":
-        """The type the base weights are loaded in, where matrix products run in `dtype`."""
-        return dtype
-
-    def quantization(self, dtype: "torch.dtype") -> "BitsAndBytesConfig | None":
-        """How the base is packed while loading, if it is."""
-        return None
-
-    def attach(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel | PeftModel":
-        """The model with what this method learns added, and only that trainable. Draws from torch's generator."""
-        raise NotImplementedError
-
-
-class ObjectiveSettings(Settings):
-    """What is optimised. One file per objective in `backend/objectives`, found by listing that folder."""
-
-    order: ClassVar[int]  # in the picker
-    title: ClassVar[str]
-    sentence: ClassVar[str]
-    record: ClassVar[Literal["messages", "text"]]  # the kind of data set it learns from
-
-    name: str
-
-    def examples(
-        self, records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int
-    ) -> "Iterator[Example | LeftOut]":
-        """What is learnt from, row by row, and which rows cannot be, with the reason."""
-        raise NotImplementedError
-
-    def batch_loss(self, scorer: "Scorer", batch: "dict[str, torch.Tensor]") -> "torch.Tensor":
-        """The summed loss of a batch, a scalar; the mean over a step is this divided by its `batch_weight`."""
-        raise NotImplementedError
-
-    def batch_weight(self, batch: "dict[str, torch.Tensor]") -> float:
-        """How many units (tokens, answers, pairs) the batch's loss is summed over."""
-        raise NotImplementedError
 
 
 class DatasetRef(Settings):
@@ -196,18 +103,6 @@ class TrainingSettings(Settings):
     )
 
 
-def _find_method(value: Any) -> Any:
-    from backend import methods
-
-    return methods.parse(value)
-
-
-def _find_objective(value: Any) -> Any:
-    from backend import objectives
-
-    return objectives.parse(value)
-
-
 class RunSpec(Settings):
     """Everything needed to repeat a run; plain JSON with a version number."""
 
@@ -218,10 +113,10 @@ class RunSpec(Settings):
         description="The starter model, a local folder with a model in it, or a hub id.",
     )
     data: DatasetRef
-    objective: Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(_find_objective)] = Field(
+    objective: Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(objectives.parse)] = Field(
         default={"name": "sft"}, validate_default=True
     )
-    method: Annotated[SerializeAsAny[MethodSettings], BeforeValidator(_find_method)] = Field(
+    method: Annotated[SerializeAsAny[MethodSettings], BeforeValidator(methods.parse)] = Field(
         default={"name": "lora"}, validate_default=True
     )
     training: TrainingSettings = TrainingSettings()
@@ -235,7 +130,7 @@ class RunSpec(Settings):
 def parse_spec(values: dict[str, Any]) -> RunSpec:
     """A spec from plain values. Raises `UserError` naming every problem at once."""
     values, problems = dict(values), []
-    for part, find in (("method", _find_method), ("objective", _find_objective)):
+    for part, find in (("method", methods.parse), ("objective", objectives.parse)):
         try:
             if part in values:
                 values[part] = find(values[part])
@@ -252,19 +147,3 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
     if problems:
         raise UserError(*problems)
     return spec
-
-
-def sentences(error: ValidationError, *, within: str = "") -> list[str]:
-    """Pydantic's findings as sentences: the setting, what is allowed, what was given."""
-    return [_sentence(problem, within) for problem in error.errors()]
-
-
-def _sentence(problem: Any, within: str) -> str:
-    where = ".".join(str(part) for part in [*([within] if within else []), *problem["loc"]]) or "spec"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting. Check its spelling, or leave it out."
-    if problem["type"] == "missing":
-        return f"{where}: is needed and was left out. Fill it in."
-    given = repr(problem["input"])
-    return f"{where} {message[0].lower() + message[1:]} (it is {given if len(given) < 80 else given[:77] + '...'})."

@@ -71,7 +71,7 @@ def test_nobody_listens_to_a_model_of_settings_he_cannot_import() -> None:
 
 
 def settings_models() -> list[type[BaseModel]]:
-    sampling = importlib.import_module("backend.generation").Sampling
+    sampling = importlib.import_module("backend.sampling").Sampling
     return [*all_methods().values(), *all_objectives().values(), TrainingSettings, RunSpec, sampling]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from backend.errors import UserError
-from backend.specs import Settings
+from backend.settings import Settings
 
 Shape = Literal["alpaca", "prompt_completion", "messages", "sharegpt", "text"]
 

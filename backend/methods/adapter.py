@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from backend.specs import MethodSettings
+from backend.methods import MethodSettings
 
 if TYPE_CHECKING:
     from peft import PeftModel

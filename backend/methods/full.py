@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from backend.specs import MethodSettings
+from backend.methods import MethodSettings
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from backend.specs import MethodSettings, advanced
+from backend.methods import MethodSettings
+from backend.settings import advanced
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from backend.data.tokens import ids_of_length
+from backend.methods import MethodSettings
 from backend.methods.prompt import INITIAL_TEXT
-from backend.specs import MethodSettings
 
 if TYPE_CHECKING:
     from peft import PeftModel

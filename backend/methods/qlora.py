@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from backend.methods.lora import LowRank
-from backend.specs import advanced
+from backend.settings import advanced
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from backend.data.shapes import Record
 from backend.data.tokens import Encoded, encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
-from backend.specs import ObjectiveSettings
+from backend.objectives import ObjectiveSettings
 
 if TYPE_CHECKING:
     import torch

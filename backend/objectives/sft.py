@@ -8,7 +8,7 @@ from pydantic import Field
 from backend.data.shapes import Record
 from backend.data.tokens import encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
-from backend.specs import ObjectiveSettings
+from backend.objectives import ObjectiveSettings
 
 if TYPE_CHECKING:
     import torch

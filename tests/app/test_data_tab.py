@@ -64,18 +64,18 @@ def visible(updates: Any) -> list[bool]:
 
 
 def test_an_empty_workspace_says_what_to_do(studio: Studio) -> None:
-    *_, chosen, view, nothing, form = on_open(studio)
+    *_, chosen, view, nothing = on_open(studio)
     assert chosen is None
-    assert visible([view, nothing, form]) == [False, True, False]
+    assert visible([view, nothing]) == [False, True]
 
 
 def test_the_newest_data_set_is_chosen_when_the_page_opens(studio: Studio, workspace: Workspace) -> None:
     save_texts(workspace, ["a"], name="older")
     newer = save_texts(workspace, ["b"], name="newer")
-    picker, *_, chosen, view, nothing, form = on_open(studio)
+    picker, *_, chosen, view, nothing = on_open(studio)
     assert chosen == of(newer)
     assert [label for label, _ in picker.choices] == ["newer · v1 · 1 row · plain text", "older · v1 · 1 row · plain text"]
-    assert visible([view, nothing, form]) == [True, False, False]
+    assert visible([view, nothing]) == [True, False]
 
 
 def test_a_refresh_keeps_what_is_chosen_until_it_is_gone(studio: Studio, workspace: Workspace) -> None:
@@ -166,7 +166,7 @@ def test_bad_rows_are_counted_and_need_consent(studio: Studio, tmp_path: Path) -
     with pytest.raises(UserError, match="Row 4 of cats.jsonl"):
         on_save(studio, source, 0, "cats", False, False, "prompt_completion", "prompt", "completion", "")
     chosen, changed, *pages = on_save(studio, source, 0, "cats", True, True, "prompt_completion", "prompt", "completion", "")
-    assert (studio.datasets.card(**chosen).rows, changed, visible(pages)) == (3, 1, [True, False, False])
+    assert (studio.datasets.card(**chosen).rows, changed, visible(pages)) == (3, 1, [True, False])
 
 
 def test_where_no_row_can_be_used_nothing_can_be_saved(studio: Studio, tmp_path: Path) -> None:

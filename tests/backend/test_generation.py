@@ -14,9 +14,11 @@ from transformers import PreTrainedTokenizerBase
 from backend import models
 from backend.data.tokens import encode_prompt
 from backend.device import Turns
-from backend.generation import Decoder, Sampling, answers, choose
+from backend.errors import UserError
+from backend.generation import Decoder, answers, choose
 from backend.inference import Playground, Speaker, nearest_tokens
 from backend.methods import parse
+from backend.sampling import Sampling
 from backend.workspace import Workspace
 from tests.conftest import starter_rows
 
@@ -186,8 +188,6 @@ def test_a_stream_can_be_stopped(playground: Playground) -> None:
 
 
 def test_a_conversation_longer_than_the_model_reads_is_refused(playground: Playground) -> None:
-    from backend.errors import UserError
-
     with pytest.raises(UserError, match=r"tokens long, and the model reads at most 512"):
         list(playground.stream(BASE, [{"role": "user", "content": "why? " * 600}], Sampling()))
 

@@ -15,9 +15,9 @@ import backend.tuners.bottleneck  # noqa: F401  registers the adapter, as whoeve
 from backend import models, training
 from backend.device import device, dtype
 from backend.inference import Shelf, Speaker
-from backend.methods import all_methods, parse
+from backend.methods import MethodSettings, all_methods, parse
 from backend.runs import Run
-from backend.specs import MethodSettings, parse_spec
+from backend.specs import parse_spec
 from backend.trainer import StudioTrainer
 from backend.workspace import Workspace
 from tests.conftest import make_workspace, save_conversations, starter_rows

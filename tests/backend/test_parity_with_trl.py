@@ -14,8 +14,7 @@ from backend import models
 from backend.data.tokens import encode_messages
 from backend.examples import Example, collate
 from backend.loss import Scorer
-from backend.objectives import parse
-from backend.specs import ObjectiveSettings
+from backend.objectives import ObjectiveSettings, parse
 from tests.conftest import starter_rows
 
 ROWS = 12

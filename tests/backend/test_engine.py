@@ -1,0 +1,313 @@
+"""The engine: one run at a time, in the order they came, whatever is stopped, deleted or restarted."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.data.versions import Card
+from backend.engine import Engine
+from backend.errors import UserError
+from backend.runs import Run, Runs
+from backend.specs import RunSpec, parse_spec
+from backend.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+def spec_for(card: Card, *, name: str = "run", **training: Any) -> RunSpec:
+    settings = {"max_steps": 2, "batch_size": 4, "evaluate_every": 2, "probes": ["Why?"], **training}
+    return parse_spec({"name": name, "data": {"id": card.id, "version": card.version}, "training": settings})
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came about"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def engine(workspace: Workspace) -> Iterator[Engine]:
+    """A working engine. At the end all its runs are stopped, so that no thread trains on into the next test."""
+    engine = Engine(workspace)
+    engine.start()
+    engine.wait_until_ready()
+    yield engine
+    for run_id in engine.runs.ids():
+        engine.stop(run_id)
+    idle(engine)
+    engine._studio_lock.release()
+
+
+def idle(engine: Engine) -> None:
+    wait_for(lambda: engine.status().state == "ready" and engine.status().queued == 0)
+
+
+class Pause:
+    """Holds the device, so that a run stands still at its next micro-step for as long as a test needs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.stack = ExitStack()
+        self.turn: AbstractContextManager[None] = engine.turns.take(quick=True)
+
+    def __enter__(self) -> "Pause":
+        self.stack.enter_context(self.turn)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stack.close()
+
+
+def kinds(run: Run) -> list[str]:
+    return [event["kind"] for event in run.events.read()[0]]
+
+
+def starts(engine: Engine, *run_ids: str) -> list[str]:
+    """The runs in the order in which they began."""
+    began = {run_id: next(e["at"] for e in engine.runs.get(run_id).events.read()[0] if e["kind"] == "started") for run_id in run_ids}
+    return sorted(began, key=began.__getitem__)
+
+
+def test_a_run_goes_from_the_click_to_its_result(engine: Engine, dataset: Card) -> None:
+    run = engine.runs.get(engine.submit(spec_for(dataset, name="First")))
+    wait_for(lambda: run.status == "done")
+    idle(engine)
+    assert run.has_result
+    assert engine.status().run_id is None
+    assert "CPU" in engine.status().device or engine.status().device
+
+
+def test_of_two_runs_one_trains_and_the_other_waits(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
+        wait_for(lambda: engine.status().run_id == first)
+        assert (engine.status().state, engine.status().queued) == ("training", 1)
+        assert engine.runs.get(second).status == "queued"
+    idle(engine)
+    assert engine.runs.get(first).status == engine.runs.get(second).status == "done"
+    assert starts(engine, first, second) == [first, second]
+    first_end = engine.runs.get(first).events.read()[0][-1]["at"]
+    second_start = next(e["at"] for e in engine.runs.get(second).events.read()[0] if e["kind"] == "started")
+    assert first_end <= second_start
+
+
+def test_what_cannot_work_makes_no_run(engine: Engine, dataset: Card) -> None:
+    with pytest.raises(UserError, match="maximum length"):
+        engine.submit(spec_for(dataset, max_length=100_000))
+    assert engine.runs.ids() == []
+
+
+def test_a_run_stopped_before_its_turn_never_begins(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
+        wait_for(lambda: engine.status().run_id == first)
+        engine.stop(second)
+        assert engine.runs.get(second).status == "stopped"
+        assert engine.status().queued == 0
+    idle(engine)
+    assert engine.runs.get(first).status == "done"
+    assert kinds(engine.runs.get(second)) == ["queued", "finished"]
+
+
+def test_a_stopped_run_ends_soon_and_goes_on_when_asked(engine: Engine, dataset: Card) -> None:
+    run = engine.runs.get(engine.submit(spec_for(dataset, max_steps=2000, evaluate_every=2000)))
+    wait_for(lambda: "step" in kinds(run))
+    with Pause(engine):
+        engine.stop(run.id)
+        assert engine.stopping(run.id)
+    idle(engine)
+    assert run.status == "stopped" and run.has_result and not engine.stopping(run.id)
+    steps = kinds(run).count("step")
+    assert steps < 2000
+    engine.resume(run.id)
+    wait_for(lambda: kinds(run).count("step") > steps)
+    resumed = [event for event in run.events.read()[0] if event["kind"] == "started"][-1]
+    assert resumed["resumed_from"] == steps
+
+
+def test_stopping_is_harmless_whenever_and_however_often(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
+        for _ in range(3):
+            engine.stop(second)
+            engine.stop(first)
+    idle(engine)
+    engine.stop(first)
+    engine.stop(second)
+    for run_id in (first, second):
+        assert engine.runs.get(run_id).status == "stopped"
+        assert kinds(engine.runs.get(run_id)).count("finished") == 1
+    with pytest.raises(UserError, match="There is no run"):
+        engine.stop("nothing-here")
+
+
+def test_a_run_taken_off_the_queue_and_put_back_trains_once(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
+        wait_for(lambda: engine.status().run_id == first)
+        engine.stop(second)
+        engine.resume(second)
+        assert engine.runs.get(second).status == "queued"
+    idle(engine)
+    assert engine.runs.get(second).status == "done"
+    assert kinds(engine.runs.get(second)).count("started") == 1
+
+
+def test_only_what_has_ended_short_can_be_resumed(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        run_id = engine.submit(spec_for(dataset))
+        with pytest.raises(UserError, match="nothing to resume"):
+            engine.resume(run_id)
+    idle(engine)
+    with pytest.raises(UserError, match="is done: there is nothing to resume"):
+        engine.resume(run_id)
+
+
+def test_nothing_is_deleted_while_it_trains_or_waits(engine: Engine, dataset: Card) -> None:
+    with Pause(engine):
+        first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
+        wait_for(lambda: engine.status().run_id == first)
+        for run_id in (first, second):
+            with pytest.raises(UserError, match="Stop it first"):
+                engine.delete(run_id)
+    idle(engine)
+    engine.delete(first)
+    assert engine.runs.ids() == [second]
+    assert not engine.runs.get(second).folder.with_name(first).exists()
+
+
+def test_a_failed_run_does_not_stop_the_queue(engine: Engine, dataset: Card, workspace: Workspace) -> None:
+    with Pause(engine):
+        first, second, third = (engine.submit(spec_for(dataset)) for _ in range(3))
+        wait_for(lambda: engine.status().run_id == first)
+        (engine.runs.get(second).folder / "spec.json").write_text("{")
+    wait_for(lambda: engine.runs.get(third).status == "done")
+    idle(engine)
+    assert engine.runs.get(second).status == "failed"
+    assert "spec.json" in engine.runs.get(second).events.read()[0][-1]["message"]  # type: ignore[typeddict-item]
+
+
+def test_a_second_studio_on_the_same_workspace_is_refused(engine: Engine, workspace: Workspace) -> None:
+    code = (
+        "import sys; from pathlib import Path; from backend.engine import Engine; from backend.errors import UserError\n"
+        "from backend.workspace import Workspace\n"
+        "try: Engine(Workspace(Path(sys.argv[1]))).start()\n"
+        "except UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"Another studio works in {workspace.root}.")
+    with pytest.raises(UserError, match="Another studio"):
+        Engine(workspace).start()
+
+
+# ---- after a restart
+
+
+def left_behind(workspace: Workspace, card: Card, *events: str) -> Run:
+    """A run as a studio that has died left it."""
+    run = Run.create(workspace, spec_for(card))
+    for kind in events:
+        run.events.append(kind, resumed_from=0, device="", status="done", message="", step=0, loss=1.0)  # type: ignore[arg-type]
+    return run
+
+
+@pytest.fixture
+def recovered(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Engine]]:
+    """Starts an engine that takes stock of the folder and then stands still, so that one can look."""
+    hold = threading.Event()
+    monkeypatch.setattr(Engine, "_get_ready", lambda self: hold.wait(60) and None)
+    engines: list[Engine] = []
+
+    def start() -> Engine:
+        engine = Engine(workspace)
+        engines.append(engine)
+        engine.start()
+        return engine
+
+    yield start
+    for engine in engines:
+        for run_id in list(engine._stops):
+            engine.stop(run_id)
+        engine._studio_lock.release()
+    hold.set()
+
+
+@pytest.mark.parametrize("last", ["started", "step", "saved", "sampled"])
+def test_a_run_cut_off_is_marked_interrupted(last: str, workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    run = left_behind(workspace, dataset, "started", last)
+    recovered()
+    assert run.status == "interrupted"
+    assert run.events.read()[0][-1]["message"] == "The studio ended while this run was training."  # type: ignore[typeddict-item]
+
+
+def test_what_had_ended_is_left_as_it_was(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    run = left_behind(workspace, dataset, "started", "step", "finished")
+    before = run.events.path.read_bytes()
+    recovered()
+    assert run.events.path.read_bytes() == before
+
+
+def test_a_run_that_another_process_trains_is_left_alone(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    run = left_behind(workspace, dataset, "started", "step")
+    with run.lock():
+        recovered()
+        assert run.status == "running"
+        with pytest.raises(UserError):
+            Runs(workspace).delete(run.id)
+
+
+def test_the_queue_stands_in_its_old_order(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    runs = [left_behind(workspace, dataset) for _ in range(4)]
+    cut_off = left_behind(workspace, dataset, "started")
+    for place, run in enumerate((runs[2], runs[0], runs[3], runs[1])):  # the order in which they were queued
+        run.events.path.write_text(f'{{"kind": "queued", "at": {1000.0 + place}}}\n')
+    engine = recovered()
+    assert list(engine._queue.queue) == [runs[2].id, runs[0].id, runs[3].id, runs[1].id]
+    assert engine.status().queued == 4 and cut_off.status == "interrupted"
+
+
+def test_queued_runs_are_trained_after_a_restart(workspace: Workspace, dataset: Card, request: pytest.FixtureRequest) -> None:
+    run = left_behind(workspace, dataset)
+    engine: Engine = request.getfixturevalue("engine")
+    wait_for(lambda: run.status == "done")
+    idle(engine)
+
+
+def test_a_folder_that_is_no_run_harms_nobody(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    (workspace.runs / "empty").mkdir()
+    (workspace.runs / ".hidden").mkdir()
+    broken = left_behind(workspace, dataset, "started")
+    (broken.folder / "spec.json").write_text("{")
+    good = left_behind(workspace, dataset)
+    engine = recovered()
+    assert list(engine._queue.queue) == [good.id]
+    assert good.id in {summary.id for summary in engine.runs.summaries()}
+
+
+def test_an_engine_that_cannot_get_ready_says_so(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "backend.device", None)  # as if torch were not there
+    engine = Engine(workspace)
+    engine.start()
+    with pytest.raises(UserError, match="The engine could not start .* doctor"):
+        engine.wait_until_ready()
+    assert engine.status().state == "out of order" and "doctor" in engine.status().doing
+    engine._studio_lock.release()
+
+
+def test_without_a_starter_model_others_still_train(workspace: Workspace, dataset: Card, request: pytest.FixtureRequest) -> None:
+    (workspace.models / "starter").rename(workspace.models / "mine")
+    (workspace.models / "starter").mkdir()
+    (workspace.models / "starter" / "config.json").write_text("{")
+    engine: Engine = request.getfixturevalue("engine")
+    with pytest.raises(UserError, match="config.json of starter is damaged"):
+        engine.submit(spec_for(dataset))
+    spec = spec_for(dataset).model_copy(update={"base_model": str(workspace.models / "mine")})
+    run = engine.runs.get(engine.submit(spec))
+    wait_for(lambda: run.status == "done")
