@@ -99,7 +99,7 @@ def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Fine-Tuning Studio", analytics_enabled=False, fill_width=True) as page:
         top = header(_header(studio))
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
-            with gr.Tab("Data", id="data"):
+            with gr.Tab("Data", id="data") as data_page:
                 data = data_tab(studio)
             with gr.Tab("Train", id="train") as train_page:
                 train = train_tab(studio, page)
@@ -112,7 +112,7 @@ def build(studio: Studio) -> gr.Blocks:
         gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
         # a tab shows what has happened elsewhere when one comes to it
         pickers = [train.form["data"], train.form["base_model"]]
-        data.refresh_on(page.load)
+        data.refresh_on(data_page.select)
         for come in (page.load, train_page.select, data.changed.change):
             come(on(studio, on_data_changed), train.form["data"], pickers, **QUIET)
         for come in (page.load, runs_page.select):

@@ -65,8 +65,8 @@ def runs_tab(studio: Studio) -> RunsTab:
             with gr.Tab("Log"):
                 log = gr.HTML(elem_id="run-log")
             with gr.Tab("Name and note"):
-                name = gr.Textbox(label="Name", info="What to call this run.", max_length=120)
-                note = gr.Textbox(label="Note", info="Anything worth remembering about it.", lines=3, max_length=2000)
+                name = gr.Textbox(label="Name", info="What to call this run.", max_length=120, elem_id="runs-name")
+                note = gr.Textbox(label="Note", info="Anything worth remembering about it.", lines=3, max_length=2000, elem_id="runs-note")
                 relabel = gr.Button("Keep name and note", elem_id="runs-relabel")
 
     buttons = [chat_with, stop, resume, delete, really, keep]

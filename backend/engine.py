@@ -7,6 +7,7 @@ folders: after a restart the queue stands in its old order, and a run cut off is
 import logging
 import queue
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -75,11 +76,18 @@ class Engine:
     def resume(self, run_id: str) -> None:
         """Put a run that was stopped, interrupted or failed back on the queue; it goes on from its last checkpoint."""
         run = self.runs.get(run_id)
+        self._let_go_of(run_id)
         with self._lock:
             if run.status not in ("stopped", "interrupted", "failed") or run_id in self._stops:
                 raise UserError(f"{run.label['name']} is {run.status}: there is nothing to resume.")
             run.events.append("queued")
             self._enqueue(run)
+
+    def _let_go_of(self, run_id: str) -> None:
+        """Wait the moment between a run's last event and the worker's being free of it."""
+        deadline = time.monotonic() + 5
+        while self._current == run_id and self.runs.get(run_id).status in ENDED and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def stop(self, run_id: str) -> None:
         """Ask a run to stop; harmless whenever and however often. A run that still waits is taken off the queue."""

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from backend import headless, models, training
 from backend.data.versions import Card, Datasets
+from backend.device import device, dtype
 from backend.errors import UserError
 from backend.events import Status
 from backend.examples import collate
@@ -25,9 +26,10 @@ from backend.loss import Scorer
 from backend.models import load_tokenizer
 from backend.plan import make_rows
 from backend.runs import Run, Runs, true_events
+from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace
-from tests.conftest import save_conversations, starter_rows
+from tests.conftest import make_workspace, save_conversations, starter_rows
 
 REPOSITORY = Path(__file__).parents[2]
 # dropout, so that the dice count; accumulation and 3 steps an epoch, so that a stop falls into the middle of things
@@ -85,9 +87,18 @@ def same_weights(one: Run, other: Run) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.fixture
-def uninterrupted(workspace: Workspace, dataset: Card) -> Run:
-    return trained(workspace, spec_for(dataset))
+@pytest.fixture(scope="module", autouse=True)
+def _short_answers() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "PROBE", Sampling(max_tokens=8))
+        yield
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(_short_answers: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What every broken-off run is held against. Read it, never write to it."""
+    workspace = make_workspace(tmp_path_factory.mktemp("uninterrupted") / "workspace", tiny_model)
+    return trained(workspace, spec_for(save_conversations(workspace, starter_rows(24))))
 
 
 @pytest.fixture
@@ -178,10 +189,9 @@ def test_pieces_of_a_step_add_up_to_the_whole(workspace: Workspace) -> None:
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_the_base_is_measured_as_it_is(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
-    model = models.load(workspace.models / "starter", torch.bfloat16 if "bf16" in str(told(uninterrupted, "started")) else torch.float32,
-                        device=torch.device("cpu"))
-    assert held_out_loss(model, workspace, uninterrupted.spec) == pytest.approx(evaluations(uninterrupted)[0][1], rel=1e-3)
+def test_the_base_is_measured_as_it_is(uninterrupted: Run) -> None:
+    model = models.load(uninterrupted.workspace.models / "starter", dtype("auto"), device=device())
+    assert held_out_loss(model, uninterrupted.workspace, uninterrupted.spec) == pytest.approx(evaluations(uninterrupted)[0][1], rel=1e-3)
 
 
 def held_out_loss(model: torch.nn.Module, workspace: Workspace, spec: RunSpec) -> float:
@@ -254,9 +264,9 @@ def test_a_run_asked_to_stop_before_its_first_step(workspace: Workspace, dataset
     assert go(run) == "done"
 
 
-def test_a_done_run_cannot_be_resumed(workspace: Workspace, uninterrupted: Run) -> None:
+def test_a_done_run_cannot_be_resumed(uninterrupted: Run) -> None:
     with pytest.raises(UserError, match="nothing to resume"):
-        headless.resume(uninterrupted.id, workspace.root)
+        headless.resume(uninterrupted.id, uninterrupted.workspace.root)
 
 
 KILLED_AT = """
@@ -391,7 +401,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(
     assert "0.001 is probably too high; try 0.0003" in finished["message"] and "best weights so far are kept" in finished["message"]
     assert len(curve(run)) == 5
     for line in run.events.path.read_text().splitlines():
-        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in {line}"))
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} among the events"))
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(

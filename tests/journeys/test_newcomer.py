@@ -11,7 +11,8 @@ METHODS = ("LoRA", "Full", "QLoRA", "Prefix", "Prompt", "Adapter")
 
 def test_the_page_answers_within_six_seconds_and_tells_that_the_engine_gets_ready(studio, visit):
     page = visit()
-    assert studio.seconds_to_page < 6 or studio.seconds_to_page < 15, studio.seconds_to_page
+    print(f"page answered after {studio.seconds_to_page:.1f} s")
+    assert studio.seconds_to_page < 6
     expect(page.locator("#studio-header [role=status]")).not_to_be_empty()
 
 
@@ -106,7 +107,7 @@ def test_runs_are_compared_renamed_and_deleted(visit):
     page.get_by_role("tab", name="Log", exact=True).click()
     expect(page.locator("#run-log")).to_contain_text("held-out loss")
     page.get_by_role("tab", name="Name and note").click()
-    page.get_by_label("Name", exact=True).fill("renamed by hand")
+    fill(page, "runs-name", "renamed by hand")
     page.locator("#runs-relabel").click()
     expect(page.locator("#run-table")).to_contain_text("renamed by hand")
     page.locator("#runs-duplicate").click()
