@@ -12,7 +12,18 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.dataset_view import DELIMITER_NAMES, FORMATS, PRIVATE, QUIET, SHAPES, TICK, Updates, record_card, reference, rows_in_words
+from app.dataset_view import (
+    DELIMITER_NAMES,
+    FORMATS,
+    PRIVATE,
+    QUIET,
+    SHAPES,
+    TICK,
+    Updates,
+    record_card,
+    reference,
+    rows_in_words,
+)
 from app.studio import Studio, on
 from backend.data.readers import DELIMITERS, ENCODINGS, Source, inspect, sample_rows
 from backend.data.shapes import ROLES, Mapping, Record, guess_mapping, parse_mapping

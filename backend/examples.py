@@ -21,7 +21,7 @@ class Example:
     input_ids: list[int]
     labels: list[int]
     cut: int  # tokens the length limit took off
-    row: int  # 1-based number in its data set (of the block, for packed text)
+    row: int  # 1-based number among the rows of its side (of the block, for packed text)
 
 
 @dataclass(frozen=True)

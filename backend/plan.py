@@ -213,9 +213,11 @@ def _impossible(spec: RunSpec, measured: ModelShape, rows: Rows, needed: int, fr
     if not rows.train:
         reasons = "; ".join(f"{count} rows: {reason}" for reason, count in rows.left_out.items()) or "there are no rows"
         problems.append(f"No row is left to learn from ({reasons}). Raise the maximum length, or choose other data.")
-    if spec.training.max_length > measured.context:
+    room = measured.context - spec.method.extra_positions
+    if spec.training.max_length > room:
         problems.append(
-            f"The maximum length of {spec.training.max_length:,} tokens is more than this model's {measured.context:,}. Lower it."
+            f"The maximum length of {spec.training.max_length:,} tokens is more than the {room:,} this model can read"
+            + (f" behind {spec.method.extra_positions} learnt positions. Lower it." if spec.method.extra_positions else ". Lower it.")
         )
     if needed > free:
         problems.append(
@@ -257,7 +259,7 @@ def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, w
     per_row = rows.tokens_per_epoch / max(len(rows.train), 1)
     tokens = per_row * steps.batch_size * steps.accumulation * steps.total_steps
     passes = 6 if spec.method.name == "full" else 4  # forward 2, backward 2, and 2 more where every weight learns
-    speed = known or 0.2 * matrix_rate() / (passes * measured.parameters)
+    speed = known or 0.4 * matrix_rate() / (passes * measured.parameters)
     held_out = sum(len(example.input_ids) for example in rows.validation) / 2.5  # a forward pass alone
     evaluations = steps.total_steps / steps.evaluate_every + 1
     return (tokens + held_out * evaluations) / speed + 5 * evaluations, known is not None

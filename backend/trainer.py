@@ -234,9 +234,6 @@ class _Conductor(TrainerCallback):
         if state.global_step > self.trainer.evaluated_step and self._is_due(state):
             self.trainer.evaluate()  # a stop came before it
 
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.trainer.batches.set_epoch(int(state.epoch or 0))
-
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.trainer.report.should_stop():
             control.should_training_stop = control.should_save = True

@@ -41,8 +41,10 @@ def encode(record: Record, tokenizer: "PreTrainedTokenizerBase") -> Encoded:
     """A record as tokens: a conversation with the assistant's turns trained, or a text trained whole."""
     if "messages" in record:
         return encode_messages(record["messages"], tokenizer)
-    ids = tokenizer(record["text"], add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return Encoded([*ids, tokenizer.eos_token_id], [True] * (len(ids) + 1))
+    ids = tokenizer(record["text"], split_special_tokens=True)["input_ids"]  # with a beginning mark, where the model has one
+    if ids[-1:] != [tokenizer.eos_token_id]:
+        ids = [*ids, tokenizer.eos_token_id]
+    return Encoded(ids, [True] * len(ids))
 
 
 def encode_messages(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> Encoded:

@@ -29,6 +29,11 @@ class MethodSettings(Settings):
         """How many numbers this method learns in a model of this shape; exactly what `attach` makes trainable."""
         raise NotImplementedError
 
+    @property
+    def extra_positions(self) -> int:
+        """Positions of the model's context that are taken up before the text begins."""
+        return 0
+
     def saving(self, shape: "ModelShape") -> str:
         """The arithmetic of what is saved, for one real matrix; empty where there is none to show."""
         return ""

@@ -34,6 +34,10 @@ class Prefix(MethodSettings):
         "random, which disturbs the model until training has settled it.",
     )
 
+    @property
+    def extra_positions(self) -> int:
+        return self.virtual_tokens
+
     def trainable_parameters(self, shape: "ModelShape") -> int:
         """A key and a value per position and layer."""
         return self.virtual_tokens * shape.layers * 2 * shape.key_value_width

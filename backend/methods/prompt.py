@@ -35,6 +35,10 @@ class Prompt(MethodSettings):
         description="The vectors begin as these words, repeated or cut to length. Empty: begin at random words, which learns slower.",
     )
 
+    @property
+    def extra_positions(self) -> int:
+        return self.virtual_tokens
+
     def trainable_parameters(self, shape: "ModelShape") -> int:
         """One vector of the model's width per position."""
         return self.virtual_tokens * shape.hidden

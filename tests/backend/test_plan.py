@@ -191,7 +191,7 @@ def test_too_long_and_too_large_are_said_together(
     monkeypatch.setattr(device, "memory", lambda: Memory(used=999_000_000, total=1_000_000_000))
     found = problems(spec_for(dataset, training={"max_length": 1000}), workspace)
     assert len(found) == 2
-    assert found[0].startswith("The maximum length of 1,000 tokens is more than this model's 512.")
+    assert found[0].startswith("The maximum length of 1,000 tokens is more than the 512 this model can read. Lower it.")
     assert found[1].startswith("About ") and "of memory is needed and 1 MB is free" in found[1]
 
 

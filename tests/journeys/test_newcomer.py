@@ -1,8 +1,11 @@
 """A newcomer's path, clicks only: data, method, start, the curve, both models side by side; for all six methods."""
 
+import os
+
 import pytest
 from playwright.sync_api import Page, expect
 
+from backend.data.starter import keeps_three_lines
 from tests.journeys.conftest import engine_is_ready, fill, picture, points, to_tab, train
 
 pytestmark = pytest.mark.browser
@@ -57,6 +60,27 @@ def ask_both(page: Page, question: str) -> None:
         expect(said).to_contain_text("first after")
 
 
+@pytest.mark.skipif(os.environ.get("STUDIO_SLOW") != "1", reason="takes four minutes; STUDIO_SLOW=1 runs it and makes the README's pictures")
+def test_the_default_run_teaches_the_three_lines(visit):
+    page = visit()
+    engine_is_ready(page)
+    to_tab(page, "Train")
+    expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)
+    picture(page, "train")
+    page.locator("#start-run").click()
+    page.wait_for_function("document.querySelector('#probes')?.innerText.includes('In short:')", timeout=300_000)
+    picture(page, "train-running")
+    expect(page.locator("#run-progress .status")).to_have_text("done", timeout=300_000)
+    page.locator("#chat-with-run").click()
+    fill(page, "chat-prompt", "How do I keep basil alive in my kitchen?")
+    page.locator("#chat-send").click()
+    answer = page.locator("#chat-right .conversation-answer").last
+    expect(page.locator("#chat-left")).to_contain_text("first after", timeout=120_000)
+    expect(page.locator("#chat-right .conversation-line").last).to_contain_text("finished", timeout=120_000)
+    assert keeps_three_lines(answer.inner_text())
+    picture(page, "chat")
+
+
 def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     page = visit()
     engine_is_ready(page)
@@ -70,8 +94,6 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)",
         timeout=180_000,
     )
-    picture(page, "train-running")
-
     second = visit()  # a second tab, and a reload: both show the whole curve
     to_tab(second, "Train")
     second.wait_for_function(
