@@ -83,6 +83,7 @@ class DatasetView:
 
 
 def dataset_view(studio: Studio) -> DatasetView:
+    """Lay out the view, hidden until there is a data set."""
     parts: dict[str, Any] = {"open_tab": gr.State("rows"), "page_number": gr.State(0)}
     with gr.Column(visible=False, elem_id="data-view") as page:
         with gr.Row(elem_classes="data-top"):

@@ -75,6 +75,7 @@ class ImportForm:
 
 
 def import_form() -> ImportForm:
+    """Lay out the form, hidden until somebody imports."""
     source = gr.State(None)
     with gr.Column(visible=False, elem_id="data-import-form") as page:
         gr.HTML('<h2 class="data-title">Import a file</h2><p class="quiet">JSON, JSON Lines, CSV, TSV or Parquet. What it is gets '

@@ -1,30 +1,13 @@
-"""The Data tab without a page: what is listed, shown, imported and deleted."""
+"""The Data tab without a page: what is listed, shown and deleted."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from app.data_tab import (
-    PAGE,
-    SLOTS,
-    on_ask_delete,
-    on_check,
-    on_delete,
-    on_lengths,
-    on_open,
-    on_preview,
-    on_read_so,
-    on_refresh,
-    on_save,
-    on_shape,
-    on_show,
-    on_tokens,
-    on_upload,
-)
+from app.data_tab import on_open, on_refresh
+from app.dataset_view import PAGE, on_ask_delete, on_delete, on_lengths, on_show, on_tokens
 from app.studio import Studio
 from backend.data.versions import Card, Datasets
 from backend.engine import Engine
@@ -47,16 +30,6 @@ def studio(workspace: Workspace) -> Studio:
 
 def of(card: Card) -> dict[str, Any]:
     return {"id": card.id, "version": card.version}
-
-
-def write(folder: Path, rows: list[Any], name: str = "cats.jsonl") -> str:
-    path = folder / name
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
-
-
-def pairs(count: int) -> list[dict[str, str]]:
-    return [{"prompt": f"q {number}", "completion": f"a {number}"} for number in range(count)]
 
 
 def visible(updates: Any) -> list[bool]:
@@ -128,57 +101,6 @@ def test_nothing_is_counted_for_a_tab_nobody_looks_at(studio: Studio, dataset: C
 def test_lengths_are_told_in_words_too(studio: Studio, dataset: Card) -> None:
     assert "24 of 24 rows (100 %) are cut at 20 tokens" in on_lengths(studio, of(dataset), "lengths", "starter", 20)[1]
     assert "None of 24 rows is cut at 512 tokens" in on_lengths(studio, of(dataset), "lengths", "starter", 512)[1]
-
-
-def test_an_upload_is_found_out_and_its_columns_guessed(studio: Studio, tmp_path: Path) -> None:
-    source, *_, name = on_upload(studio, write(tmp_path, pairs(3), "my_cats.jsonl"))
-    assert (source.format, source.encoding, name) == ("jsonl", "utf-8", "my cats")
-
-
-def test_a_file_can_be_read_otherwise_than_it_was_found(studio: Studio, tmp_path: Path) -> None:
-    path = tmp_path / "cats.csv"
-    path.write_bytes("prompt;completion\r\nGröße?;½ m\r\n".encode("cp1252"))
-    found = on_upload(studio, str(path))[0]
-    assert (found.encoding, found.delimiter) == ("cp1252", ";")
-    again = on_read_so(studio, str(path), "latin-1", ";", "", True)[0]
-    assert again.encoding == "latin-1"
-
-
-def test_a_shape_asks_for_its_columns_and_no_others(studio: Studio, tmp_path: Path) -> None:
-    source = on_upload(studio, write(tmp_path, pairs(3)))[0]
-    for shape, shown in (("alpaca", 5), ("prompt_completion", 3), ("text", 1)):
-        assert visible(on_shape(source, shape)) == [True] * shown + [False] * (SLOTS - shown)
-
-
-def test_missing_columns_are_asked_for_and_nothing_can_be_saved(studio: Studio, tmp_path: Path) -> None:
-    source = on_upload(studio, write(tmp_path, pairs(3)))[0]
-    preview, *_, save = on_preview(studio, source, "prompt_completion", "prompt", None)
-    assert "Choose the column for completion." in preview
-    assert save.interactive is False
-    assert on_check(studio, source, "prompt_completion", "prompt", None) == (gr.skip(),) * 4
-
-
-def test_bad_rows_are_counted_and_need_consent(studio: Studio, tmp_path: Path) -> None:
-    source = on_upload(studio, write(tmp_path, [*pairs(3), '{"prompt": "broken', pairs(1)[0]]))[0]
-    counts, skip, drop, save = on_check(studio, source, "prompt_completion", "prompt", "completion", "")
-    assert "4 of 5 rows" in counts and "is not valid JSON" in counts and "duplicate" in counts
-    assert (skip.visible, skip.value, drop.visible, drop.value, save.interactive) == (True, False, True, False, True)
-    with pytest.raises(UserError, match="Row 4 of cats.jsonl"):
-        on_save(studio, source, 0, "cats", False, False, "prompt_completion", "prompt", "completion", "")
-    chosen, changed, *pages = on_save(studio, source, 0, "cats", True, True, "prompt_completion", "prompt", "completion", "")
-    assert (studio.datasets.card(**chosen).rows, changed, visible(pages)) == (3, 1, [True, False])
-
-
-def test_where_no_row_can_be_used_nothing_can_be_saved(studio: Studio, tmp_path: Path) -> None:
-    source = on_upload(studio, write(tmp_path, [{"prompt": "a", "completion": ""}]))[0]
-    counts, skip, _, save = on_check(studio, source, "prompt_completion", "prompt", "completion", "")
-    assert "None of the rows can be used" in counts
-    assert (skip.visible, save.interactive) == (False, False)
-
-
-def test_saving_before_a_file_is_read_gets_a_sentence(studio: Studio) -> None:
-    with pytest.raises(UserError, match="No file has been read yet"):
-        on_save(studio, None, 0, "cats", False, False, "text", "text")
 
 
 def test_deleting_asks_first_and_names_what_depends_on_it(studio: Studio, workspace: Workspace, dataset: Card) -> None:
