@@ -1,7 +1,6 @@
 """The page: a header that always tells what the engine does, and one tab per kind of work, in the order of the work."""
 
 import logging
-import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -171,10 +170,8 @@ def _header(studio: Studio) -> str:
         words += f" · {status.queued} queued"
     memory = psutil.virtual_memory()
     used = f"memory {(memory.total - memory.available) / 1e9:.1f} of {gigabytes(memory.total)}"
-    root = studio.workspace.root
-    shown = os.path.join("~", root.relative_to(Path.home())) if root.is_relative_to(Path.home()) else str(root)
     machine = f"{status.device} · {used}" if status.device else used
-    return header_html(shown, state=status.state, words=words, machine=machine)
+    return header_html(studio.workspace.root, state=status.state, words=words, machine=machine)
 
 
 def on_header(studio: Studio, shown: str) -> Any:
