@@ -55,7 +55,8 @@ def _probe(prompt: str, probe: Any) -> str:
         parts.append(_answer(f"now, at step {step}", answer, "probe-now"))
     if len(probe.answers) > 1:
         earlier = "".join(_answer(f"step {step}", answer) for step, answer in reversed(probe.answers[:-1]))
-        parts.append(f"<details><summary>{len(probe.answers) - 1} earlier answers</summary>{earlier}</details>")
+        count = len(probe.answers) - 1
+        parts.append(f"<details><summary>{count} earlier answer{'s' if count > 1 else ''}</summary>{earlier}</details>")
     return f'<section class="probe">{"".join(parts)}</section>'
 
 
