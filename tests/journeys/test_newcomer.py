@@ -129,6 +129,7 @@ def test_runs_are_compared_renamed_and_deleted(visit):
     page.get_by_role("tab", name="Log", exact=True).click()
     expect(page.locator("#run-log")).to_contain_text("held-out loss")
     page.get_by_role("tab", name="Name and note").click()
+    expect(page.locator("#runs-name textarea, #runs-name input").first).to_have_value("journey LoRA")  # it is filled in
     fill(page, "runs-name", "renamed by hand")
     page.locator("#runs-relabel").click()
     expect(page.locator("#run-table")).to_contain_text("renamed by hand")
