@@ -13,6 +13,7 @@ import gradio as gr
 from pydantic import ValidationError
 
 from app.studio import Studio
+from backend.data.importing import import_file
 from backend.data.readers import inspect, sample_rows
 from backend.data.shapes import guess_mapping, parse_mapping
 from backend.errors import UserError
@@ -43,7 +44,7 @@ def public_api(studio: Studio) -> None:
         mapping = parse_mapping(shape, columns or {}) if shape else guess_mapping(sample_rows(source))
         if mapping is None:
             raise UserError(f"What the columns of {source.name} mean is not clear. Name the shape and the columns.")
-        return studio.datasets.import_file(source, mapping, name=name).model_dump()
+        return import_file(studio.datasets, source, mapping, name=name).model_dump()
 
     def list_runs(offset: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """A page of the runs, newest first: id, name, note, status, step, total_steps, best_loss, spec."""

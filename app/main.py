@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import public_api
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
-from app.data_tab import data_tab
+from app.data.tab import data_tab
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
 from app.theme import theme

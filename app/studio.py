@@ -38,6 +38,7 @@ class Studio:
         """Open a workspace and start its engine. Raises `UserError`."""
         workspace = Workspace(workspace_dir).prepare()
         studio = cls(workspace, Engine(workspace), Datasets(workspace), Runs(workspace))
+        studio.datasets.sweep()
         studio.engine.start()
         if not studio.datasets.list():
             import_starter(studio.datasets)

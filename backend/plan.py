@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.data.importing import import_file
 from backend.data.readers import inspect, sample_rows
-from backend.data.shapes import Record, guess_mapping
+from backend.data.records import Record, family_of, prompt_of
+from backend.data.shapes import guess_mapping
 from backend.data.versions import Datasets
 from backend.errors import UserError
 from backend.examples import Example, LeftOut, hold_out
@@ -87,7 +89,7 @@ class Rows:
 
 def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> Rows:
     """Split records into training and held-out examples. The same prompt never stands on both sides."""
-    training, held = hold_out([prompt_of(record) for record in records], spec.training.validation_share, seed=spec.training.seed)
+    training, held = hold_out([family_of(record) for record in records], spec.training.validation_share, seed=spec.training.seed)
     left_out: Counter[str] = Counter()
     sides: list[list[Example]] = []
     for indices in (training, held):
@@ -96,13 +98,6 @@ def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTo
         sides.append([item for item in made if isinstance(item, Example)])
     prompts = [prompt_of(records[i]) for i in held or training if "messages" in records[i]]
     return Rows(sides[0], sides[1], dict(left_out), prompts[:3])
-
-
-def prompt_of(record: Record) -> str:
-    """What a row asks: its first user turn; the text itself where nothing is asked."""
-    if "messages" in record:
-        return next((m["content"] for m in record["messages"] if m["role"] == "user"), "")
-    return record["text"]
 
 
 @dataclass(frozen=True)
@@ -203,9 +198,7 @@ def _some_records(spec: RunSpec, workspace: Workspace) -> tuple[list[Record], in
             f'"{spec.objective.title}" learns from {wanted}, and {card.name} holds '
             f"{'plain text' if card.record == 'text' else 'conversations'}. Choose other data, or another objective."
         )
-    every = max(1, math.ceil(card.rows / ROWS_LOOKED_AT))
-    records = [record for index, record in enumerate(datasets.iterate(card.id, card.version)) if index % every == 0]
-    return records, card.rows
+    return list(datasets.sample(card.id, card.version, limit=ROWS_LOOKED_AT)), card.rows
 
 
 def _impossible(spec: RunSpec, measured: ModelShape, rows: Rows, needed: int, free: int) -> list[str]:
@@ -301,5 +294,5 @@ def with_saved_data(spec: RunSpec, workspace: Workspace) -> RunSpec:
     mapping = guess_mapping(sample_rows(source))
     if mapping is None:
         raise UserError(f"What the columns of {source.name} mean is not clear. Import it in the Data tab, and say so there.")
-    card = Datasets(workspace).import_file(source, mapping, name=Path(spec.data.path).stem.replace("_", " "))
+    card = import_file(Datasets(workspace), source, mapping, name=Path(spec.data.path).stem.replace("_", " "))
     return spec.model_copy(update={"data": DatasetRef(id=card.id, version=card.version)})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
 
+from backend.data.importing import import_file  # noqa: E402
 from backend.data.readers import inspect  # noqa: E402
 from backend.data.shapes import Mapping  # noqa: E402
 from backend.data.starter import THREE_LINES  # noqa: E402
@@ -107,7 +108,7 @@ def save_texts(workspace: Workspace, texts: list[str], *, name: str = "texts") -
 def _save(workspace: Workspace, rows: list[dict], mapping: Mapping, name: str) -> Card:
     file = workspace.root / f"{name}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return Datasets(workspace).import_file(inspect(file), mapping, name=name)
+    return import_file(Datasets(workspace), inspect(file), mapping, name=name)
 
 
 @pytest.fixture

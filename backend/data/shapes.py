@@ -8,10 +8,11 @@ character for character; a row that does not fit is a `RowProblem`, never quietl
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from backend.data.records import Message, Record
 from backend.errors import UserError
 from backend.settings import Settings
 
@@ -73,22 +74,6 @@ class Mapping(Settings):
     def record(self) -> Literal["messages", "text"]:
         """The kind of record its rows become."""
         return "text" if self.shape == "text" else "messages"
-
-
-class Message(TypedDict):
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class Conversation(TypedDict):
-    messages: list[Message]
-
-
-class Text(TypedDict):
-    text: str
-
-
-Record = Conversation | Text
 
 
 class RowProblem(Exception):
@@ -276,7 +261,7 @@ _RECORDS: dict[Shape, Callable[[dict[str, Any], dict[str, str]], Record]] = {
 }
 
 
-def _conversation(messages: list[Message]) -> Conversation:
+def _conversation(messages: list[Message]) -> Record:
     """A conversation as models are taught it: perhaps system, then user and assistant in turn, the answer last."""
     roles = [message["role"] for message in messages]
     spoken = roles[1:] if roles[:1] == ["system"] else roles

@@ -6,6 +6,7 @@ In short: ... / Why: ... / Try this: ... - whether a model has learnt it can be 
 import re
 from pathlib import Path
 
+from backend.data.importing import import_file
 from backend.data.readers import inspect, sample_rows
 from backend.data.shapes import guess_mapping
 from backend.data.versions import Card, Datasets
@@ -26,4 +27,4 @@ def import_starter(datasets: Datasets) -> Card:
     source = inspect(THREE_LINES)
     mapping = guess_mapping(sample_rows(source))
     assert mapping is not None
-    return datasets.import_file(source, mapping, name="three lines")
+    return import_file(datasets, source, mapping, name="three lines")

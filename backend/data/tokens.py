@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from backend.data.shapes import Record
+from backend.data.records import Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,11 +1,10 @@
 """Saved data sets: immutable Parquet files, each with a card that says what it is and where it came from.
 
     datasets = Datasets(workspace)
-    source = inspect(Path("cats.csv"))
-    card = datasets.import_file(source, mapping, name="Cats")
+    card = datasets.save(records, name="Cats", record="messages", source={"made": "by hand"})
     for record in datasets.iterate(card.id): ...
 
-    datasets/<id>/v1.parquet    messages: list<struct<role, content>>, or text: string
+    datasets/<id>/v1.parquet    messages: list<struct<role, content>>, or text: string; about: struct
     datasets/<id>/v1.json       the card; a version is there when its card is
 
 Saving again under the same name makes the next version; saving the same rows again gives back the one there is.
@@ -14,37 +13,30 @@ Saving again under the same name makes the next version; saving the same rows ag
 import hashlib
 import json
 import re
-import reprlib
 import secrets
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from backend.data.readers import BrokenRow, Progress, Row, Source, clip, read_rows
-from backend.data.shapes import Mapping, Record, RowProblem, Shape, to_record
+from backend.data import parquet
+from backend.data.readers import Progress, clip
+from backend.data.records import Record, RecordKind, canonical, content, how_of
+from backend.data.shapes import Shape
 from backend.errors import UserError
 from backend.workspace import Workspace, is_id, new_id, write_whole
 
 if TYPE_CHECKING:
-    from pyarrow import Schema
     from pyarrow.parquet import ParquetFile
 
-ROWS_PER_GROUP = 1000  # a page of rows is read without the rest of the file
-CHARACTERS_PER_GROUP = 16 * 2**20  # long rows make smaller groups, so that memory stays bounded
-PROBLEMS_LISTED = 50
 LONGEST_NAME = 120  # characters
-
-DUPLICATE = "is an exact duplicate"
-CONTRADICTION = "has the prompt of an earlier row and another answer"
+SURELY_LEFT_SECONDS = 24 * 3600
 
 
 class Card(BaseModel):
@@ -56,49 +48,17 @@ class Card(BaseModel):
     id: str
     name: str
     version: int
-    record: Literal["messages", "text"]
+    record: RecordKind
     shape: Shape
     rows: int
     sha256: str  # of the records, so the same rows have the same hash whatever file they came from
-    source: dict[str, Any]  # file, format, encoding, delimiter, list_field, header, mapping
-    left_out: dict[str, int]  # rows not saved, by reason
-    notes: dict[str, int]  # rows saved and worth a look, by reason
+    about_sha256: str = ""  # of what is known about them
+    made: dict[str, int] = {}  # rows by how they came about: by hand, imported, template, generated, augmented
+    source: dict[str, Any]  # file, format, encoding, delimiter, list_field, header, mapping; or how they were made here
+    guidelines: dict[str, str] = {}  # how to write rows for it
+    left_out: dict[str, int] = {}  # rows not saved, by reason
+    notes: dict[str, int] = {}  # rows saved and worth a look, by reason
     created: str  # ISO 8601, UTC
-
-
-class Problem(NamedTuple):
-    """A row that cannot be used: its number, why, and how it begins."""
-
-    number: int
-    reason: str
-    text: str
-
-
-class Column(NamedTuple):
-    """What a column holds in the first rows: how often which kind of value, and the first one, clipped."""
-
-    name: str
-    kinds: dict[str, int]
-    sample: str
-
-
-@dataclass(frozen=True)
-class Preview:
-    """The first rows, clipped to be shown."""
-
-    columns: list[Column]
-    records: list[Record]
-    problems: list[Problem]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What an import would find: nothing is saved."""
-
-    rows: int  # that can be used
-    problems: list[Problem]  # the first of those that cannot
-    left_out: dict[str, int]  # how many cannot, by reason
-    notes: dict[str, int]  # how many can and are worth a look, by reason
 
 
 class Datasets:
@@ -138,62 +98,49 @@ class Datasets:
 
     def rows(self, id: str, version: int | None = None, *, offset: int = 0, limit: int = 50) -> Sequence[Record]:
         """`limit` records from `offset` on, reading only the row groups they are in."""
-        with self._opened(self.card(id, version)) as file:
-            return list(_page(file, offset, limit))
+        with self.opened(self.card(id, version)) as file:
+            return list(parquet.page(file, offset, limit))
+
+    def sample(self, id: str, version: int | None = None, *, limit: int) -> Sequence[Record]:
+        """Every record, or where there are more than `limit` about that many, spread evenly over the version."""
+        with self.opened(self.card(id, version)) as file:
+            return list(parquet.sample(file, limit))
 
     def iterate(self, id: str, version: int | None = None) -> Iterator[Record]:
         """Every record, in order, in bounded memory."""
         card = self.card(id, version)  # what is missing is said now, and not at the first record
         return self._iterate(card)
 
-    def preview(self, source: Source, mapping: Mapping | None = None, *, limit: int = 20) -> Preview:
-        """The first rows as they are and as they would be saved. Without a mapping: only which columns there are."""
-        first = list(islice(read_rows(source), 200))
-        columns = _columns([row.values for row in first if isinstance(row, Row)])
-        if mapping is None:
-            return Preview(columns, [], [])
-        results = [_use(row, mapping) for row in first[:limit]]
-        problems = [result for result in results if isinstance(result, Problem)]
-        records = [clipped(result) for result in results if not isinstance(result, Problem)]
-        return Preview(columns, records, problems)
-
-    def check(self, source: Source, mapping: Mapping, *, progress: Progress | None = None) -> Check:
-        """Go over every row and count what an import would take, leave out and note. Saves nothing."""
-        tally = _Tally()
-        for row in read_rows(source, progress=progress):
-            tally.count(_use(row, mapping))
-        return Check(tally.rows, tally.problems, dict(tally.left_out), dict(tally.notes))
-
-    def import_file(
-        self,
-        source: Source,
-        mapping: Mapping,
-        *,
-        name: str,
-        skip_problems: bool = False,
-        drop_duplicates: bool = False,
-        progress: Progress | None = None,
+    def save(
+        self, records: Iterable[Record], *, name: str, record: RecordKind, source: dict[str, Any], of: str | None = None,
+        guidelines: dict[str, str] | None = None, again: bool = False, progress: Progress | None = None, rows: int = 0,
     ) -> Card:
-        """Save the rows of a file as a version, in one pass and bounded memory; all of it or nothing.
+        """Save records made here as a version, in bounded memory; all of them or none.
 
-        `progress` is told the share done now and then. Raises `UserError` for rows that cannot be used unless
-        `skip_problems` consents to leave them out, for a file that changed meanwhile, and for a full disk.
+        `of` names the data set it is a version of, else the name does. `again` makes a version even of rows that are
+        saved already. `progress` is told the share of `rows` done. Raises `UserError` where there are none to save.
         """
+        with self.new_version(name, record) as version:
+            for number, each in enumerate(records, start=1):
+                version.write(each)
+                if progress and rows and number % 500 == 0:
+                    progress(min(number / rows, 1.0))
+            return version.keep(source=source, of=of, guidelines=guidelines, again=again)
+
+    @contextmanager
+    def new_version(self, name: str, record: RecordKind) -> Iterator["NewVersion"]:
+        """A version being written. Left without `keep`, or by a fault, nothing of it stays."""
         name = _shown_name(name)
-        tally = _Tally(drop_duplicates=drop_duplicates)
+        path = self.root / f".{secrets.token_hex(8)}.partial"
         try:
-            with self._partial_file() as path:
-                with _RecordWriter(path, mapping.record) as writer:
-                    for row in read_rows(source, progress=progress):
-                        record = tally.count(_use(row, mapping))
-                        if record is not None:
-                            writer.write(record)
-                _require_consent(tally, source, skip_problems)
-                card = _card(tally, source, mapping, name)
-                return self._same(card) or self._keep(path, card)
+            self.root.mkdir(parents=True, exist_ok=True)
+            with NewVersion(self, path, name, record) as version:
+                yield version
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f'"{name}" cannot be saved ({reason}). Make room or choose another workspace.') from error
+        finally:
+            path.unlink(missing_ok=True)
 
     def delete(self, id: str) -> None:
         """Remove a data set and all its versions. Raises `UserError` where there is none."""
@@ -205,13 +152,15 @@ class Datasets:
             raise UserError(f'Data set "{id}" cannot be deleted ({error.strerror}). Is the folder writable?') from error
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def _iterate(self, card: Card) -> Iterator[Record]:
-        with self._opened(card) as file:
-            for batch in file.iter_batches(batch_size=100):
-                yield from batch.to_pylist()
+    def sweep(self) -> None:
+        """Remove what a killed import or deletion left behind; nothing young, which another process may be writing."""
+        for left in [*self.root.glob(".*.partial"), *self.root.glob(".*.deleted")]:
+            if time.time() - left.stat().st_mtime > SURELY_LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
     @contextmanager
-    def _opened(self, card: Card) -> "Iterator[ParquetFile]":
+    def opened(self, card: Card) -> "Iterator[ParquetFile]":
+        """The file of a version. Raises `UserError` where it is missing or damaged."""
         import pyarrow
         from pyarrow.parquet import ParquetFile
 
@@ -223,32 +172,74 @@ class Datasets:
                 f'The rows of "{card.name}", version {card.version}, are missing or damaged. Import the file again.'
             ) from error
 
-    @contextmanager
-    def _partial_file(self) -> Iterator[Path]:
-        """A file to write to that is gone afterwards, unless it was moved to its place."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / f".{secrets.token_hex(8)}.partial"
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+    def _iterate(self, card: Card) -> Iterator[Record]:
+        with self.opened(card) as file:
+            yield from parquet.all_records(file)
+
+
+class NewVersion:
+    """A version being written: `write` each record, then `keep` it."""
+
+    def __init__(self, datasets: Datasets, path: Path, name: str, record: RecordKind) -> None:
+        self._datasets, self._path, self._name, self._record = datasets, path, name, record
+        self._writer = parquet.RecordWriter(path, record)
+        self._sha256, self._about = hashlib.sha256(), hashlib.sha256()
+        self._made: Counter[str] = Counter()
+
+    def __enter__(self) -> "NewVersion":
+        return self
+
+    def __exit__(self, *fault: Any) -> None:
+        self._writer.close()
+
+    def write(self, record: Record, known_content: bytes | None = None) -> None:
+        """Add a record; `known_content` is its content where somebody has made it already."""
+        self._sha256.update(known_content or content(record))
+        self._about.update(canonical(record.get("about") or {}))
+        self._made[how_of(record)] += 1
+        self._writer.write(record)
+
+    def keep(
+        self, *, source: dict[str, Any], shape: Shape | None = None, of: str | None = None,
+        guidelines: dict[str, str] | None = None, left_out: dict[str, int] | None = None, notes: dict[str, int] | None = None,
+        again: bool = False,
+    ) -> Card:
+        """Make what was written a version. Gives back the version there is where the same rows are saved already."""
+        if not self._made:
+            raise UserError(f'"{self._name}" has no rows. Add at least one, then save.')
+        self._writer.finish()
+        card = Card(
+            id=of or "", name=self._name, version=0, record=self._record, shape=shape or self._record, rows=self._made.total(),
+            sha256=self._sha256.hexdigest(), about_sha256=self._about.hexdigest(), made=dict(self._made), source=source,
+            guidelines=guidelines or {}, left_out=left_out or {}, notes=notes or {},
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        )
+        same = None if again else self._same(card)
+        return same or self._put_in_place(card)
 
     def _same(self, card: Card) -> Card | None:
-        """The version there already is of these rows under this name."""
-        for path in self.root.glob("*/v*.json"):
+        """The version there already is of these rows: the newest of the data set it belongs to, or any under its name.
+
+        A data set that is worked on has a new version also when only what is known about its rows has changed.
+        """
+        if card.id:
+            newest = self._datasets.card(card.id)
+            return newest if _worked_on(newest) == _worked_on(card) else None
+        for path in self._datasets.root.glob("*/v*.json"):
             other = _read_card(path)
             if other and (other.name, other.sha256, other.record) == (card.name, card.sha256, card.record):
                 return other
         return None
 
-    def _keep(self, path: Path, card: Card) -> Card:
+    def _put_in_place(self, card: Card) -> Card:
         """Move the rows to their place and write the card, which makes the version be there."""
-        id = next((other.id for other in self.list() if other.name == card.name), None) or new_id(card.name)
-        folder = self.root / id
+        namesakes = (other.id for other in self._datasets.list() if other.name == card.name)
+        id = card.id or next(namesakes, None) or new_id(card.name)
+        folder = self._datasets.root / id
         folder.mkdir(exist_ok=True)
         rows = _claim(folder)
         try:
-            path.replace(rows)
+            self._path.replace(rows)
             card = card.model_copy(update={"id": id, "version": _version_number(rows)})
             write_whole(rows.with_suffix(".json"), json.dumps(card.model_dump(), indent=2, ensure_ascii=False) + "\n")
         except BaseException:
@@ -259,153 +250,7 @@ class Datasets:
         return card
 
 
-def clipped(record: Record, *, max_chars: int = 2000) -> Record:
-    """The record with each text cut to be shown: a row of 15 MB would freeze a page."""
-    short = partial(clip, max_chars=max_chars)
-    if "text" in record:
-        return {"text": short(record["text"])}
-    return {"messages": [{"role": turn["role"], "content": short(turn["content"])} for turn in record["messages"][:50]]}
-
-
-# ---- going over the rows ---------------------------------------------------------------------------------------------
-
-
-def _use(row: Row | BrokenRow, mapping: Mapping) -> Record | Problem:
-    if isinstance(row, BrokenRow):
-        return Problem(row.number, row.reason, row.text)
-    try:
-        return to_record(row.values, mapping)
-    except RowProblem as problem:
-        return Problem(row.number, problem.reason, _shown(row.values))
-
-
-@dataclass
-class _Tally:
-    """What has been seen of the rows so far. Keeps 16 bytes of hash for each row and each prompt, and no row."""
-
-    drop_duplicates: bool = False
-    rows: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    sha256: Any = field(default_factory=hashlib.sha256)
-    _seen: set[bytes] = field(default_factory=set)
-    _first_answers: dict[bytes, bytes] = field(default_factory=dict)  # hash of a prompt -> of the record it came in
-
-    def count(self, result: Record | Problem) -> Record | None:
-        """Take note of a row; the record, if it is one to keep."""
-        if isinstance(result, Problem):
-            self._count_problem(result)
-            return None
-        content = _canonical(result)
-        digest = _digest(content)
-        if digest in self._seen and self.drop_duplicates:
-            self.left_out[DUPLICATE] += 1
-            return None
-        self._note(result, digest)
-        self.sha256.update(content)
-        self.rows += 1
-        return result
-
-    @property
-    def unusable(self) -> int:
-        return self.left_out.total() - self.left_out[DUPLICATE]
-
-    def _count_problem(self, problem: Problem) -> None:
-        # Reasons quote what was found, so garbage could bring a new one with each row.
-        known = problem.reason in self.left_out or len(self.left_out) < PROBLEMS_LISTED
-        self.left_out[problem.reason if known else "has another problem"] += 1
-        if len(self.problems) < PROBLEMS_LISTED:
-            self.problems.append(problem)
-
-    def _note(self, record: Record, digest: bytes) -> None:
-        if digest in self._seen:
-            self.notes[DUPLICATE] += 1
-            return
-        self._seen.add(digest)
-        if "messages" in record:
-            prompt = _digest(_canonical(record["messages"][:-1]))
-            if self._first_answers.setdefault(prompt, digest) != digest:
-                self.notes[CONTRADICTION] += 1
-
-
-def _canonical(content: Any) -> bytes:
-    """The same bytes for the same content, one line."""
-    return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
-
-
-def _require_consent(tally: _Tally, source: Source, skip_problems: bool) -> None:
-    """Raise `UserError` with the first bad rows, if there are any that nobody consented to leave out."""
-    sentences = [_sentence(problem, source) for problem in tally.problems[:5]]
-    if tally.unusable and not tally.rows:
-        none = f"None of the {tally.unusable:,} rows of {source.name} can be used. Check what its columns mean."
-        raise UserError(*sentences, none)
-    if tally.unusable and not skip_problems:
-        read = tally.left_out.total() + tally.rows
-        few = "1 row" if tally.unusable == 1 else f"{tally.unusable:,} rows"
-        raise UserError(*sentences, f"{few} of {read:,} cannot be used. Mend the file, or import without them.")
-
-
-def _sentence(problem: Problem, source: Source) -> str:
-    return f"Row {problem.number} of {source.name} {problem.reason}. It begins: {clip(problem.text, max_chars=80)}"
-
-
-# ---- columns, as they are found --------------------------------------------------------------------------------------
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[Column]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [_column(name, [row.get(name) for row in rows]) for name in names]
-
-
-def _column(name: str, values: list[Any]) -> Column:
-    kinds = Counter(map(_kind, values))
-    return Column(name, dict(kinds), _shown(next((value for value in values if value not in (None, "")), "")))
-
-
-def _kind(value: Any) -> str:
-    if value is None or value == "":
-        return "nothing"
-    kinds = {str: "text", bool: "true or false", int: "number", float: "number", list: "list", dict: "object"}
-    return kinds.get(type(value), type(value).__name__)
-
-
-def _shown(value: Any) -> str:
-    """How a value begins; a long or deep one is not written out first."""
-    shorten = reprlib.Repr()
-    shorten.maxstring = shorten.maxother = 100
-    return clip(value if isinstance(value, str) else shorten.repr(value))
-
-
 # ---- cards and files -------------------------------------------------------------------------------------------------
-
-
-def _card(tally: _Tally, source: Source, mapping: Mapping, name: str) -> Card:
-    return Card(
-        id="",  # given when it is kept
-        name=name,
-        version=0,
-        record=mapping.record,
-        shape=mapping.shape,
-        rows=tally.rows,
-        sha256=tally.sha256.hexdigest(),
-        source={
-            "file": source.name,
-            "format": source.format,
-            "encoding": source.encoding,
-            "delimiter": source.delimiter,
-            "list_field": source.list_field,
-            "header": source.header,
-            "mapping": mapping.model_dump(),
-        },
-        left_out=dict(tally.left_out),
-        notes=dict(tally.notes),
-        created=datetime.now(UTC).isoformat(timespec="microseconds"),
-    )
 
 
 def _read_card(path: Path) -> Card | None:
@@ -414,6 +259,11 @@ def _read_card(path: Path) -> Card | None:
         return Card.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def _worked_on(card: Card) -> tuple[Any, ...]:
+    """All of a version that a person can change."""
+    return card.name, card.sha256, card.about_sha256, card.guidelines
 
 
 def _version_number(path: Path) -> int:
@@ -438,61 +288,3 @@ def _shown_name(name: str) -> str:
     if not shown:
         raise UserError("The data set has no name. Give it one, so that you can find it again.")
     return shown
-
-
-def _schema(record: Literal["messages", "text"]) -> "Schema":
-    import pyarrow as pa
-
-    if record == "text":
-        return pa.schema([("text", pa.string())])
-    return pa.schema([("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])))])
-
-
-class _RecordWriter:
-    """Records to Parquet, a row group at a time."""
-
-    def __init__(self, path: Path, record: Literal["messages", "text"]) -> None:
-        from pyarrow.parquet import ParquetWriter
-
-        self._schema = _schema(record)
-        self._file = ParquetWriter(path, self._schema, compression="zstd")
-        self._group: list[Record] = []
-        self._characters = 0
-
-    def __enter__(self) -> "_RecordWriter":
-        return self
-
-    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
-        if fault is None:
-            self._flush()
-        self._file.close()
-
-    def write(self, record: Record) -> None:
-        self._group.append(record)
-        self._characters += _length(record)
-        if len(self._group) == ROWS_PER_GROUP or self._characters >= CHARACTERS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._group:
-            self._file.write_table(pa.Table.from_pylist(self._group, schema=self._schema))
-        self._group, self._characters = [], 0
-
-
-def _length(record: Record) -> int:
-    if "text" in record:
-        return len(record["text"])
-    return sum(len(turn["content"]) for turn in record["messages"])
-
-
-def _page(file: "ParquetFile", offset: int, limit: int) -> Iterator[Record]:
-    """Records `offset` to `offset + limit`, from the row groups they are in."""
-    start = 0  # the first row of the group
-    for group in range(file.num_row_groups):
-        end = start + file.metadata.row_group(group).num_rows
-        if start < offset + limit and offset < end:
-            first = max(offset - start, 0)
-            yield from file.read_row_group(group).slice(first, offset + limit - start - first).to_pylist()
-        start = end

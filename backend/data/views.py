@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.data.readers import Progress
-from backend.data.shapes import Record
+from backend.data.records import Record
 from backend.data.tokens import Encoded, encode
 from backend.data.versions import Datasets
 
@@ -96,14 +96,13 @@ def token_lengths(
     progress: Progress | None = None,
 ) -> Lengths:
     """How long the rows of a version are: of all up to `limit` rows, else of `limit` spread evenly over it."""
-    rows = datasets.card(id, version).rows
+    records = datasets.sample(id, version, limit=limit)
     measured = []
-    for index, record in enumerate(datasets.iterate(id, version)):
-        if index * limit % rows < limit:  # each row where rows <= limit, else every rows/limit-th
-            measured.append(_length(encode(record, tokenizer)))
-            if progress and len(measured) % 50 == 0:
-                progress(index / rows)
-    return Lengths(measured, rows)
+    for record in records:
+        measured.append(_length(encode(record, tokenizer)))
+        if progress and len(measured) % 50 == 0:
+            progress(len(measured) / len(records))
+    return Lengths(measured, datasets.card(id, version).rows)
 
 
 def _length(encoded: Encoded) -> RowLength:

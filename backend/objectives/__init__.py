@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from backend.data.shapes import Record
+    from backend.data.records import Record
     from backend.examples import Example, LeftOut
     from backend.loss import Scorer
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from backend.data.shapes import Record
+from backend.data.records import Record
 from backend.data.tokens import Encoded, encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
 from backend.objectives import ObjectiveSettings

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from backend.data.shapes import Record
+from backend.data.records import Record
 from backend.data.tokens import encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
 from backend.objectives import ObjectiveSettings

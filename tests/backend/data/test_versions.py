@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backend.data.importing import CONTRADICTION, DUPLICATE, check, import_file, preview
 from backend.data.readers import inspect, read_rows, sample_rows
+from backend.data.records import clipped
 from backend.data.shapes import Mapping, guess_mapping
-from backend.data.versions import CONTRADICTION, DUPLICATE, Card, Datasets, clipped
+from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 from backend.workspace import Workspace, is_id
 
@@ -48,7 +50,7 @@ def files(datasets: Datasets) -> list[str]:
 
 
 def save(datasets: Datasets, path: Path, *, name: str = "Cats", mapping: Mapping = PAIRS, **consent: bool) -> Card:
-    return datasets.import_file(inspect(path), mapping, name=name, **consent)
+    return import_file(datasets, inspect(path), mapping, name=name, **consent)
 
 
 # ---- saving and reading back
@@ -190,11 +192,11 @@ def test_a_version_that_is_not_there_names_those_that_are(datasets: Datasets, tm
 def test_names_of_any_kind_are_shown_and_stored_under_our_own_id(datasets: Datasets, tmp_path: Path) -> None:
     source = inspect(write(tmp_path, pairs(1)), name="../../" + "長い" * 200)
     for name in ["../../etc", "名前", "x" * 300, "a\nb", "\ud800"]:
-        card = datasets.import_file(source, PAIRS, name=name)
+        card = import_file(datasets, source, PAIRS, name=name)
         assert is_id(card.id) and (datasets.root / card.id / "v1.parquet").exists()
         assert len(card.name) <= 120 and datasets.card(card.id) == card
     with pytest.raises(UserError, match="no name"):
-        datasets.import_file(source, PAIRS, name=" \n")
+        import_file(datasets, source, PAIRS, name=" \n")
 
 
 # ---- rows that cannot be used
@@ -230,17 +232,17 @@ def test_bad_rows_are_left_out_on_consent_and_counted(datasets: Datasets, tmp_pa
 
 def test_a_check_finds_what_an_import_would_and_saves_nothing(datasets: Datasets, tmp_path: Path) -> None:
     path = write(tmp_path, pairs(2) + BAD * 20)
-    check = datasets.check(inspect(path), PAIRS)
-    assert (check.rows, len(check.problems), sum(check.left_out.values())) == (2, 50, 120)
-    assert check.problems[0][:2] == (3, 'has no "completion" text')
+    found = check(inspect(path), PAIRS)
+    assert (found.rows, len(found.problems), sum(found.left_out.values())) == (2, 50, 120)
+    assert found.problems[0][:2] == (3, 'has no "completion" text')
     assert files(datasets) == []
-    assert save(datasets, path, skip_problems=True).left_out == check.left_out
+    assert save(datasets, path, skip_problems=True).left_out == found.left_out
 
 
 def test_reasons_without_end_are_counted_together(datasets: Datasets, tmp_path: Path) -> None:
     rows = [{"messages": [{"role": f"r{number}", "content": "x"}]} for number in range(300)]
-    check = datasets.check(inspect(write(tmp_path, rows)), Mapping(shape="messages", columns={"messages": "messages"}))
-    assert len(check.left_out) == 51 and sum(check.left_out.values()) == 300
+    found = check(inspect(write(tmp_path, rows)), Mapping(shape="messages", columns={"messages": "messages"}))
+    assert len(found.left_out) == 51 and sum(found.left_out.values()) == 300
 
 
 def test_a_file_without_one_good_row_is_refused_even_with_consent(datasets: Datasets, tmp_path: Path) -> None:
@@ -267,9 +269,9 @@ def test_duplicates_and_contradictions_are_kept_and_counted(datasets: Datasets, 
 def test_a_file_that_changed_before_or_during_the_import_is_refused(datasets: Datasets, tmp_path: Path) -> None:
     source = inspect(write(tmp_path, pairs(3)))
     with pytest.raises(UserError, match="has changed"):
-        datasets.import_file(source, PAIRS, name="Cats", progress=lambda share: os.utime(source.path, (1, 1)))
+        import_file(datasets, source, PAIRS, name="Cats", progress=lambda share: os.utime(source.path, (1, 1)))
     with pytest.raises(UserError, match="has changed"):
-        datasets.import_file(source, PAIRS, name="Cats")
+        import_file(datasets, source, PAIRS, name="Cats")
     assert files(datasets) == []
 
 
@@ -280,7 +282,7 @@ def test_an_import_that_is_broken_off_leaves_nothing(datasets: Datasets, tmp_pat
 
     source = inspect(write(tmp_path, [{**pair, "pad": "x" * 99} for pair in pairs(20_000)]))
     with pytest.raises(KeyboardInterrupt):
-        datasets.import_file(source, PAIRS, name="Cats", progress=stop)
+        import_file(datasets, source, PAIRS, name="Cats", progress=stop)
     assert files(datasets) == []
 
 
@@ -316,16 +318,16 @@ def test_rows_that_are_missing_are_said_so(datasets: Datasets, tmp_path: Path) -
 def test_a_preview_shows_columns_records_and_problems(datasets: Datasets, tmp_path: Path) -> None:
     rows = [{"prompt": "a", "completion": "b" * 999_999}, {"prompt": 1, "completion": None, "id": [1]}, "{"]
     source = inspect(write(tmp_path, rows))
-    preview = datasets.preview(source, PAIRS)
-    assert [(column.name, column.kinds) for column in preview.columns] == [
+    seen = preview(source, PAIRS)
+    assert [(column.name, column.kinds) for column in seen.columns] == [
         ("prompt", {"text": 1, "number": 1}),
         ("completion", {"text": 1, "nothing": 1}),
         ("id", {"nothing": 1, "list": 1}),
     ]
-    assert [problem.number for problem in preview.problems] == [2, 3]
-    assert len(preview.records) == 1 and len(json.dumps(preview.records)) < 5000
-    assert max(len(column.sample) for column in preview.columns) <= 200
-    assert datasets.preview(source).columns == preview.columns
+    assert [problem.number for problem in seen.problems] == [2, 3]
+    assert len(seen.records) == 1 and len(json.dumps(seen.records)) < 5000
+    assert max(len(column.sample) for column in seen.columns) <= 200
+    assert preview(source).columns == seen.columns
     assert files(datasets) == []
 
 
@@ -339,7 +341,7 @@ def test_records_are_clipped_to_be_shown() -> None:
 
 def test_progress_is_told_and_ends_at_one(datasets: Datasets, tmp_path: Path) -> None:
     shares: list[float] = []
-    datasets.import_file(inspect(write(tmp_path, pairs(2500))), PAIRS, name="Cats", progress=shares.append)
+    import_file(datasets, inspect(write(tmp_path, pairs(2500))), PAIRS, name="Cats", progress=shares.append)
     assert shares == sorted(shares) and len(shares) > 2 and shares[-1] == 1
 
 
@@ -349,7 +351,7 @@ def test_real_instructions_are_saved_as_they_are(datasets: Datasets, name: str) 
     source = inspect(REAL_DATA / name)
     mapping = guess_mapping(sample_rows(source))
     assert mapping is not None
-    card = datasets.import_file(source, mapping, name=name)
+    card = import_file(datasets, source, mapping, name=name)
     rows = json.loads((REAL_DATA / name).read_text())
     asked = ["\n".join(filter(None, (row["instruction"], row["input"]))) for row in rows]
     answered = [row["output"] for row in rows]
@@ -408,13 +410,78 @@ def test_no_bytes_whatever_raise_anything_but_a_user_error(datasets: Datasets, t
         source = inspect(path)
         rows = list(read_rows(source))
         mapping = guess_mapping(sample_rows(source)) or TEXTS
-        datasets.preview(source, mapping)
-        check = datasets.check(source, mapping)
-        assert check.rows + sum(check.left_out.values()) == len(rows)
-        card = datasets.import_file(source, mapping, name="any", skip_problems=True)
-        assert len(list(datasets.iterate(card.id, card.version))) == card.rows == check.rows
+        preview(source, mapping)
+        found = check(source, mapping)
+        assert found.rows + sum(found.left_out.values()) == len(rows)
+        card = import_file(datasets, source, mapping, name="any", skip_problems=True)
+        assert len(list(datasets.iterate(card.id, card.version))) == card.rows == found.rows
         datasets.delete(card.id)
     except UserError as refusal:
         assert all(refusal.problems)
         str(refusal).encode()
     assert files(datasets) == []
+
+
+# ---- rows made here
+
+
+def made(text: str, **about: Any) -> dict[str, Any]:
+    return {**record({"prompt": text, "completion": f"{text}!"}), "about": about}
+
+
+def test_what_is_known_about_rows_is_kept_beside_them(datasets: Datasets) -> None:
+    rows = [made("a", how="hand", author="me", tags=["x", "y"]), made("b", how="augmented", family="a"), record({"prompt": "c", "completion": "d"})]
+    card = datasets.save(rows, name="made", record="messages", source={"made": "by hand"})
+    assert list(datasets.iterate(card.id)) == rows == datasets.rows(card.id)
+    assert card.made == {"hand": 1, "augmented": 1, "imported": 1}
+
+
+def test_the_hash_is_of_what_is_learnt_alone(datasets: Datasets, tmp_path: Path) -> None:
+    imported = save(datasets, write(tmp_path, [{"prompt": "a", "completion": "a!"}]))
+    by_hand = datasets.save([made("a", how="hand")], name="by hand", record="messages", source={})
+    assert by_hand.sha256 == imported.sha256
+    assert by_hand.about_sha256 != imported.about_sha256
+
+
+def test_a_data_set_worked_on_has_a_new_version_when_anything_changed(datasets: Datasets) -> None:
+    first = datasets.save([made("a")], name="x", record="messages", source={})
+    same = datasets.save([made("a")], name="x", record="messages", source={}, of=first.id)
+    tagged = datasets.save([made("a", tags=["t"])], name="x", record="messages", source={}, of=first.id)
+    guided = datasets.save([made("a", tags=["t"])], name="x", record="messages", source={}, of=first.id, guidelines={"purpose": "p"})
+    back = datasets.save([made("a")], name="x", record="messages", source={}, of=first.id)
+    assert [card.version for card in (same, tagged, guided, back)] == [1, 2, 3, 4]
+
+
+def test_nothing_to_save_is_said_and_leaves_nothing(datasets: Datasets) -> None:
+    with pytest.raises(UserError, match="has no rows. Add at least one"):
+        datasets.save([], name="none", record="messages", source={})
+    assert files(datasets) == []
+
+
+def test_a_fault_while_saving_leaves_nothing(datasets: Datasets) -> None:
+    def rows() -> Any:
+        yield made("a")
+        raise RuntimeError("fault")
+
+    with pytest.raises(RuntimeError):
+        datasets.save(rows(), name="half", record="messages", source={})
+    assert files(datasets) == []
+
+
+def test_a_sample_is_spread_over_a_large_version(datasets: Datasets) -> None:
+    texts = ({"text": f"{number}"} for number in range(100_000))
+    card = datasets.save(texts, name="many", record="text", source={})
+    numbers = [int(row["text"]) for row in datasets.sample(card.id, limit=400)]
+    assert len(numbers) == 400 == len(set(numbers)) and numbers == sorted(numbers)
+    assert numbers[0] == 0 and numbers[-1] > 95_000
+    assert max(b - a for a, b in zip(numbers, numbers[1:], strict=False)) < 3_000
+    assert len(datasets.sample(card.id, limit=200_000)) == 100_000
+
+
+def test_what_a_killed_import_left_is_swept_once_it_is_old(datasets: Datasets) -> None:
+    old, young = datasets.root / ".old.partial", datasets.root / ".young.partial"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    datasets.sweep()
+    assert files(datasets) == [".young.partial"]

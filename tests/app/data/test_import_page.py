@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.import_form import SLOTS, on_check, on_preview, on_read_so, on_save, on_shape, on_upload
+from app.data.desk import LOOK
+from app.data.import_page import SLOTS, on_check, on_preview, on_read_so, on_save, on_shape, on_upload
 from app.studio import Studio
 from backend.data.versions import Datasets
 from backend.engine import Engine
@@ -73,8 +74,8 @@ def test_bad_rows_are_counted_and_need_consent(studio: Studio, tmp_path: Path) -
     assert (skip.visible, skip.value, drop.visible, drop.value, save.interactive) == (True, False, True, False, True)
     with pytest.raises(UserError, match="Row 4 of cats.jsonl"):
         on_save(studio, source, 0, "cats", False, False, "prompt_completion", "prompt", "completion", "")
-    chosen, changed, *pages = on_save(studio, source, 0, "cats", True, True, "prompt_completion", "prompt", "completion", "")
-    assert (studio.datasets.card(**chosen).rows, changed, visible(pages)) == (3, 1, [True, False])
+    chosen, changed, place = on_save(studio, source, 0, "cats", True, True, "prompt_completion", "prompt", "completion", "")
+    assert (studio.datasets.card(**chosen).rows, changed, place) == (3, 1, LOOK)
 
 
 def test_where_no_row_can_be_used_nothing_can_be_saved(studio: Studio, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The way in for a file: found out, its columns given a meaning, every row gone over, then saved as a version.
 
-`import_form` lays the form out and `wire_import_form` ties it; what it saves is chosen, to be looked at.
+`import_page` lays it out and `wire_import_page` ties it; what it saves is chosen, to be looked at.
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.dataset_view import (
-    DELIMITER_NAMES,
-    FORMATS,
-    PRIVATE,
-    QUIET,
-    SHAPES,
-    TICK,
-    Updates,
-    record_card,
-    reference,
-    rows_in_words,
-)
+from app.data.desk import LOOK, PRIVATE, QUIET, TICK, Desk, Updates, to_look
+from app.data.view import DELIMITER_NAMES, FORMATS, SHAPES, record_card, reference, rows_in_words
 from app.studio import Studio, on
+from backend.data.importing import DUPLICATE, Check, Column, Problem, check, import_file, preview
 from backend.data.readers import DELIMITERS, ENCODINGS, Source, inspect, sample_rows
-from backend.data.shapes import ROLES, Mapping, Record, guess_mapping, parse_mapping
-from backend.data.versions import DUPLICATE, Check, Column, Problem
+from backend.data.records import Record
+from backend.data.shapes import ROLES, Mapping, guess_mapping, parse_mapping
 from backend.errors import UserError
 from components.notices import problems
 from components.text import escape
@@ -37,10 +28,10 @@ FIRST_RECORDS, FIRST_PROBLEMS = 3, 5  # shown before the import
 
 
 @dataclass(frozen=True)
-class ImportForm:
+class ImportPage:
     """The way in for a file: what it is, what its columns mean, what can be used, and its name."""
 
-    page: gr.Column
+    column: gr.Column
     source: gr.State  # the file as it was read last; None while nothing can be saved
     file: gr.File
     found: gr.Column
@@ -74,10 +65,10 @@ class ImportForm:
         return [self.preview, self.counts, self.skip, self.drop, self.save]
 
 
-def import_form() -> ImportForm:
-    """Lay out the form, hidden until somebody imports."""
+def import_page() -> ImportPage:
+    """Lay out the page, hidden until somebody imports."""
     source = gr.State(None)
-    with gr.Column(visible=False, elem_id="data-import-form") as page:
+    with gr.Column(visible=False, elem_id="data-import-form") as column:
         gr.HTML('<h2 class="data-title">Import a file</h2><p class="quiet">JSON, JSON Lines, CSV, TSV or Parquet. What it is gets '
                 "judged by its content; nothing is saved before you press Save.</p>")  # fmt: skip
         file = gr.File(label="File", type="filepath", height=140, elem_id="data-file")
@@ -86,16 +77,14 @@ def import_form() -> ImportForm:
         with gr.Row(elem_classes="actions"):
             save = gr.Button("Save", variant="primary", interactive=False, elem_id="data-save", min_width=120, scale=0)
             cancel = gr.Button("Cancel", elem_id="data-cancel", min_width=120, scale=0)
-    return ImportForm(page=page, source=source, file=file, found=found, meaning=meaning, save=save, cancel=cancel, **reading, **parts)
+    return ImportPage(column=column, source=source, file=file, found=found, meaning=meaning, save=save, cancel=cancel, **reading, **parts)
 
 
-def wire_import_form(
-    studio: Studio, form: ImportForm, *, begin: gr.Button, pages: list[gr.Column], chosen: gr.State, changed: gr.State
-) -> None:
-    """Tie the form to the button that opens it; `pages` are what is looked at otherwise, and the form's own page."""
+def wire_import_page(studio: Studio, form: ImportPage, desk: Desk, *, begin: gr.Button) -> None:
+    """Tie the page to the desk and to the button that opens it."""
     forgotten = [form.source, form.meaning, form.save]
-    begin.click(on_new_import, outputs=[*pages, form.file, form.found, *forgotten], **QUIET)
-    form.cancel.click(on_cancel, outputs=pages, **QUIET)
+    begin.click(on_new_import, outputs=[desk.place, form.file, form.found, *forgotten], **QUIET)
+    form.cancel.click(to_look, outputs=desk.place, **QUIET)
     form.file.clear(on_no_file, outputs=[form.found, *forgotten], **TICK)
 
     mapping = [form.source, form.shape, *form.columns]
@@ -113,14 +102,9 @@ def wire_import_form(
             on(studio, on_check), mapping, [form.counts, form.skip, form.drop, form.save], show_progress_on=form.counts, **PRIVATE
         )
     form.save.click(
-        on(studio, on_save), [form.source, changed, form.name, form.skip, form.drop, form.shape, *form.columns],
-        [chosen, changed, *pages], show_progress_on=form.counts, **PRIVATE,
+        on(studio, on_save), [form.source, desk.changed, form.name, form.skip, form.drop, form.shape, *form.columns],
+        [desk.chosen, desk.changed, desk.place], show_progress_on=form.counts, **PRIVATE,
     )
-
-
-def importing(is_open: bool) -> Updates:
-    """The import form, or what is looked at."""
-    return gr.Column(visible=not is_open), gr.Column(visible=is_open)
 
 
 # ---- layout ----------------------------------------------------------------------------------------------------------
@@ -180,11 +164,7 @@ def _meaning() -> tuple[gr.Column, dict[str, Any]]:
 
 def on_new_import() -> Updates:
     """The form, empty."""
-    return *importing(True), None, *on_no_file()
-
-
-def on_cancel() -> Updates:
-    return importing(False)
+    return "import", None, *on_no_file()
 
 
 def on_no_file() -> Updates:
@@ -258,7 +238,7 @@ def on_preview(studio: Studio, source: Source | None, shape: str | None, *column
     if source is None:
         return "", *reset
     mapping = _mapping(shape, columns)
-    seen = studio.datasets.preview(source, mapping)
+    seen = preview(source, mapping)
     return _preview(source, seen.columns, seen.records, seen.problems, _missing(shape, columns)), *reset
 
 
@@ -271,15 +251,15 @@ def on_check(
     mapping = _mapping(shape, (column_0, column_1, column_2, column_3, column_4))
     if source is None or mapping is None:
         return (gr.skip(),) * 4
-    check = studio.datasets.check(source, mapping, progress=lambda part: progress(part, desc="Going over every row"))
-    bad, twice = sum(check.left_out.values()), check.notes.get(DUPLICATE, 0)
+    found = check(source, mapping, progress=lambda part: progress(part, desc="Going over every row"))
+    bad, twice = sum(found.left_out.values()), found.notes.get(DUPLICATE, 0)
     return (
-        _counts(check),
-        gr.Checkbox(value=False, visible=bool(bad and check.rows), label=f"Leave out the {rows_in_words(bad)} that cannot be used",
+        _counts(found),
+        gr.Checkbox(value=False, visible=bool(bad and found.rows), label=f"Leave out the {rows_in_words(bad)} that cannot be used",
                     info="Saving needs your consent: nothing is left out without it."),
         gr.Checkbox(value=False, visible=twice > 0, label=f"Leave out {twice:,} exact {'duplicate' if twice == 1 else 'duplicates'}",
                     info="A row that is there twice weighs twice, and may stand in training and validation at once."),
-        gr.Button(interactive=check.rows > 0),
+        gr.Button(interactive=found.rows > 0),
     )  # fmt: skip
 
 
@@ -294,12 +274,12 @@ def on_save(
     columns = (column_0, column_1, column_2, column_3, column_4)
     mapping = parse_mapping(shape or "", dict(zip(ROLES.get(shape, {}), columns, strict=False)))
     began = datetime.now(UTC)
-    card = studio.datasets.import_file(
-        source, mapping, name=name, skip_problems=skip, drop_duplicates=drop, progress=lambda part: progress(part, desc="Saving")
+    card = import_file(
+        studio.datasets, source, mapping, name=name, skip_problems=skip, drop_duplicates=drop, progress=lambda part: progress(part, desc="Saving")
     )
     if datetime.fromisoformat(card.created) < began:
         gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=5)
-    return reference(card), changed + 1, *importing(False)
+    return reference(card), changed + 1, LOOK
 
 
 def _mapping(shape: str | None, columns: Sequence[str | None]) -> Mapping | None:
@@ -357,14 +337,14 @@ def _kinds(column: Column) -> str:
     return ", ".join(f"{kind} {count}×" for kind, count in column.kinds.items())
 
 
-def _counts(check: Check) -> str:
+def _counts(found: Check) -> str:
     """What an import would take, leave out and note."""
-    bad = sum(check.left_out.values())
-    good = f'<p><span class="good">{check.rows:,} of {rows_in_words(check.rows + bad)}</span> can be used.</p>'
-    sentences = [f"Cannot be used: {reason} ({rows_in_words(count)})." for reason, count in check.left_out.items()]
-    sentences += [f"Worth a look: {reason} ({rows_in_words(count)})." for reason, count in check.notes.items()]
-    if not check.rows:
+    bad = sum(found.left_out.values())
+    good = f'<p><span class="good">{found.rows:,} of {rows_in_words(found.rows + bad)}</span> can be used.</p>'
+    sentences = [f"Cannot be used: {reason} ({rows_in_words(count)})." for reason, count in found.left_out.items()]
+    sentences += [f"Worth a look: {reason} ({rows_in_words(count)})." for reason, count in found.notes.items()]
+    if not found.rows:
         sentences.append("None of the rows can be used like this. Check shape and columns above.")
-    if check.rows == 1:
+    if found.rows == 1:
         sentences.append("It is one row only: none can be held out to see whether the model learns.")
     return good + (problems(sentences) if sentences else "")

@@ -12,9 +12,13 @@ from typing import Any
 
 import gradio as gr
 
+from app.data.check_tab import CheckTab, check_tab, wire_check_tab
+from app.data.desk import PRIVATE, QUIET, TICK, Chosen, Desk, Updates
+from app.data.take_away_tab import TakeAwayTab, take_away_tab, wire_take_away_tab
+from app.data.versions_tab import VersionsTab, versions_tab, wire_versions_tab
 from app.studio import Studio, on
-from backend.data.shapes import Record
-from backend.data.versions import Card, clipped
+from backend.data.records import Record, clipped
+from backend.data.versions import Card
 from backend.data.views import Lengths, RowTokens, row_tokens, token_lengths
 from backend.errors import UserError
 from backend.events import ENDED
@@ -25,9 +29,6 @@ from components.notices import problems
 from components.text import escape, share
 from components.token_view import token_view
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
-TICK: dict[str, Any] = {**QUIET, "queue": False}
 PAGE = 50  # rows
 CHARACTERS_SHOWN = 500  # of a turn, in a page of rows
 MAX_LENGTH = TrainingSettings().max_length
@@ -41,8 +42,6 @@ SHAPES = {  # label, name
 }
 FORMATS = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "tsv": "table (TSV)", "parquet": "Parquet"}
 DELIMITER_NAMES = {"\t": "tab", ",": "comma ,", ";": "semicolon ;", "|": "bar |"}
-Chosen = dict[str, Any] | None  # {"id": ..., "version": ...}
-Updates = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,10 @@ class DatasetView:
     lengths_words: gr.HTML
     lengths: gr.Plot
     about: gr.HTML
-    open_tab: gr.State
+    edit: gr.Button
+    check: CheckTab
+    versions: VersionsTab
+    take_away: TakeAwayTab
 
     @property
     def page_outputs(self) -> list[Any]:
@@ -84,13 +86,14 @@ class DatasetView:
 
 def dataset_view(studio: Studio) -> DatasetView:
     """Lay out the view, hidden until there is a data set."""
-    parts: dict[str, Any] = {"open_tab": gr.State("rows"), "page_number": gr.State(0)}
+    parts: dict[str, Any] = {"page_number": gr.State(0)}
     with gr.Column(visible=False, elem_id="data-view") as page:
         with gr.Row(elem_classes="data-top"):
             with gr.Column(scale=3, min_width=260):
                 parts["heading"] = gr.HTML(elem_id="data-heading")
             with gr.Column(scale=0, min_width=290), gr.Row(elem_classes="data-buttons"):
                 parts["train"] = gr.Button("Train on this", elem_id="data-train", min_width=130)
+                parts["edit"] = gr.Button("Edit rows", elem_id="data-edit", min_width=110)
                 parts["delete"] = gr.Button("Delete", elem_id="data-delete", min_width=90)
         with gr.Column(visible=False, elem_classes="data-question") as confirmation:
             parts["question"] = gr.HTML()
@@ -111,14 +114,18 @@ def dataset_view(studio: Studio) -> DatasetView:
                 elem_id="data-max-length",
             )
         with gr.Tabs(elem_id="data-tabs"):
+            rows, tokens, lengths = _rows_tab(parts), _tokens_tab(parts), _lengths_tab(parts)
+            parts |= {"check": check_tab(studio), "versions": versions_tab(studio), "take_away": take_away_tab(studio)}
             parts["tabs"] = {
-                "rows": _rows_tab(parts), "tokens": _tokens_tab(parts), "lengths": _lengths_tab(parts), "about": _about_tab(parts),
+                "rows": rows, "tokens": tokens, "lengths": lengths, "check": parts["check"].tab, "versions": parts["versions"].tab,
+                "take_away": parts["take_away"].tab, "about": _about_tab(parts),
             }  # fmt: skip
     return DatasetView(page=page, confirmation=confirmation, **parts)
 
 
-def wire_dataset_view(studio: Studio, view: DatasetView, *, nothing: gr.Column, chosen: gr.State, changed: gr.State) -> None:
+def wire_dataset_view(studio: Studio, view: DatasetView, desk: Desk, *, nothing: gr.Column) -> None:
     """Tie the view to what is chosen; `nothing` is shown in its place while there is no data set."""
+    chosen, changed, open_tab = desk.chosen, desk.changed, desk.open_tab
     heading = [view.heading, view.version, view.confirmation, view.row, view.about]
     shown = chosen.change(on(studio, on_show), chosen, [view.page, nothing, *heading, *view.page_outputs], **QUIET)
     view.version.input(on_version, [chosen, view.version], chosen, **QUIET)
@@ -127,13 +134,13 @@ def wire_dataset_view(studio: Studio, view: DatasetView, *, nothing: gr.Column, 
         button.click(on(studio, _turning(step)), [chosen, view.page_number], view.page_outputs, **QUIET)
 
     for name, tab in view.tabs.items():
-        tab.select(_opening(name), outputs=view.open_tab, **QUIET)
+        tab.select(_opening(name), outputs=open_tab, **QUIET)
     steps = [
         button.click(on(studio, _stepping(step)), [chosen, view.row], view.row, **QUIET)
         for button, step in ((view.row_back, -1), (view.row_on, +1))
     ]
-    looks = [chosen, view.open_tab, view.model, view.max_length]
-    changes: list[Any] = [shown.then, view.open_tab.change, view.model.input, view.max_length.input]
+    looks = [chosen, open_tab, view.model, view.max_length]
+    changes: list[Any] = [shown.then, open_tab.change, view.model.input, view.max_length.input]
     for event in (*changes, view.row.input, *(step.then for step in steps)):
         event(
             on(studio, on_tokens), [*looks, view.row], [view.tokens, view.row_words], show_progress_on=view.tokens,
@@ -145,6 +152,9 @@ def wire_dataset_view(studio: Studio, view: DatasetView, *, nothing: gr.Column, 
             trigger_mode="always_last", **PRIVATE,
         )
 
+    wire_check_tab(studio, view.check, desk)
+    wire_versions_tab(studio, view.versions, desk)
+    wire_take_away_tab(studio, view.take_away, desk)
     view.delete.click(on(studio, on_ask_delete), chosen, [view.confirmation, view.question, view.really], **QUIET)
     view.keep.click(on_keep, outputs=view.confirmation, **TICK)
     view.really.click(on(studio, on_delete), [chosen, changed], [chosen, changed, view.confirmation], **PRIVATE)

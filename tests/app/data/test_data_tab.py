@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.data_tab import on_open, on_refresh
-from app.dataset_view import PAGE, on_ask_delete, on_delete, on_lengths, on_show, on_tokens
+from app.data.tab import on_open, on_refresh
+from app.data.view import PAGE, on_ask_delete, on_delete, on_lengths, on_show, on_tokens
 from app.studio import Studio
 from backend.data.versions import Card, Datasets
 from backend.engine import Engine

@@ -1,4 +1,4 @@
-"""The Data tab: the list of data sets, beside it the one that is looked at, or the way in for a file."""
+"""The Data tab: the list of data sets, beside it the one that is looked at, or a page on which another is made."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app.dataset_view import (
-    PRIVATE,
-    QUIET,
-    Chosen,
-    DatasetView,
-    Updates,
-    dataset_view,
-    reference,
-    rows_in_words,
-    showing,
-    wire_dataset_view,
-)
-from app.import_form import import_form, importing, wire_import_form
+from app.data.augment_page import augment_page, wire_augment_page
+from app.data.desk import LOOK, PRIVATE, QUIET, Chosen, Desk, Updates
+from app.data.generate_page import generate_page, wire_generate_page
+from app.data.import_page import import_page, wire_import_page
+from app.data.mix_page import mix_page, wire_mix_page
+from app.data.table_page import table_page, wire_table_page
+from app.data.view import DatasetView, dataset_view, reference, rows_in_words, showing, wire_dataset_view
+from app.data.write_page import wire_write_page, write_page
 from app.studio import Studio, on
 from backend.data.starter import import_starter
 from backend.data.versions import Card
@@ -28,6 +23,9 @@ from components.notices import empty, lead
 SETS_LISTED = 200  # the rest is found by its name
 FIND_FROM = 12  # data sets from which on there is a box to find them
 KINDS = {"messages": "conversations", "text": "plain text"}
+WAYS_IN = {  # page: its button
+    "write": "Write", "import": "Import", "table": "From a table", "mix": "Mix", "generate": "Generate", "augment": "Augment",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,24 +40,32 @@ class DataTab:
 
 def data_tab(studio: Studio) -> DataTab:
     """Lay out the tab and wire it."""
-    chosen, changed = gr.State(None), gr.State(0)
-    lead("Bring the examples a model shall learn from, and look at them the way the model will.")
+    desk = Desk()
+    lead("Bring or make the examples a model shall learn from, and look at them the way the model will.")
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             sets = _list_of_sets()
         with gr.Column(scale=3, min_width=560):
             with gr.Column() as looking:
                 view, nothing = dataset_view(studio), _nothing_yet()
-            form = import_form()
-    pages = [looking, form.page]  # changed by clicks alone, so that nothing that comes late closes an open form
-    _wire_list(studio, sets, view, nothing, pages, chosen, changed)
-    wire_dataset_view(studio, view, nothing=nothing.page, chosen=chosen, changed=changed)
-    wire_import_form(studio, form, begin=sets.import_file, pages=pages, chosen=chosen, changed=changed)
+            pages = {
+                "write": write_page(studio), "import": import_page(), "table": table_page(studio), "mix": mix_page(studio),
+                "generate": generate_page(studio), "augment": augment_page(studio),
+            }  # fmt: skip
+    desk.lay({LOOK: looking} | {name: page.column for name, page in pages.items()})
+    _wire_list(studio, sets, view, nothing, desk)
+    wire_dataset_view(studio, view, desk, nothing=nothing.page)
+    wire_write_page(studio, pages["write"], desk, begin=sets.ways_in["write"], edit=view.edit)
+    wire_import_page(studio, pages["import"], desk, begin=sets.ways_in["import"])
+    wire_table_page(studio, pages["table"], desk, begin=sets.ways_in["table"])
+    wire_mix_page(studio, pages["mix"], desk, begin=sets.ways_in["mix"])
+    wire_generate_page(studio, pages["generate"], desk, begin=sets.ways_in["generate"])
+    wire_augment_page(studio, pages["augment"], desk, begin=sets.ways_in["augment"])
 
     def refresh_on(event: Callable[..., Any]) -> None:
-        event(on(studio, on_refresh), [chosen, sets.find], [*sets.outputs, chosen], **QUIET)
+        event(on(studio, on_refresh), [desk.chosen, sets.find], [*sets.outputs, desk.chosen], **QUIET)
 
-    return DataTab(chosen, changed, view.train, refresh_on)
+    return DataTab(desk.chosen, desk.changed, view.train, refresh_on)
 
 
 # ---- layout ----------------------------------------------------------------------------------------------------------
@@ -67,12 +73,12 @@ def data_tab(studio: Studio) -> DataTab:
 
 @dataclass(frozen=True)
 class _Sets:
-    """The left column. Writing rows, a table and generation get their buttons beside `import_file`."""
+    """The left column: the data sets there are, and the ways to another."""
 
     picker: gr.Radio
     find: gr.Textbox
     more: gr.HTML
-    import_file: gr.Button
+    ways_in: dict[str, gr.Button]
 
     @property
     def outputs(self) -> list[Component]:
@@ -87,7 +93,10 @@ def _list_of_sets() -> _Sets:
         [], label="Data sets", info="Newest first: name · version · rows · kind.", elem_id="data-sets", visible=False,
     )
     more = gr.HTML(visible=False)
-    return _Sets(picker, find, more, gr.Button("Import", elem_id="data-import"))
+    gr.HTML('<h3 class="section-title">Make a data set</h3>')
+    with gr.Row(elem_classes="data-ways-in"):
+        ways_in = {page: gr.Button(label, elem_id=f"data-{page}", min_width=110) for page, label in WAYS_IN.items()}
+    return _Sets(picker, find, more, ways_in)
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,10 @@ class _Nothing:
 
 def _nothing_yet() -> _Nothing:
     with gr.Column(visible=False, elem_id="data-nothing") as page:
-        gr.HTML(empty("No data sets yet. Import a file of yours, or begin with the starter data: short answers that all keep one form."))
+        gr.HTML(empty(
+            "No data sets yet. Write rows or import a file on the left, or begin with the starter data: short answers that all "
+            "keep one form."
+        ))  # fmt: skip
         with gr.Row(elem_classes="actions"):
             starter = gr.Button("Use the starter data", elem_id="data-starter")
     return _Nothing(page, starter)
@@ -107,15 +119,13 @@ def _nothing_yet() -> _Nothing:
 # ---- wiring ----------------------------------------------------------------------------------------------------------
 
 
-def _wire_list(
-    studio: Studio, sets: _Sets, view: DatasetView, nothing: _Nothing, pages: list[Any], chosen: gr.State, changed: gr.State
-) -> None:
-    gr.on(None, on(studio, on_open), outputs=[*sets.outputs, chosen, view.page, nothing.page], **QUIET)  # when the page opens
-    changed.change(on(studio, on_refresh), [chosen, sets.find], [*sets.outputs, chosen], **QUIET)
-    sets.find.change(on(studio, on_find), [chosen, sets.find], sets.outputs, trigger_mode="always_last", **QUIET)
+def _wire_list(studio: Studio, sets: _Sets, view: DatasetView, nothing: _Nothing, desk: Desk) -> None:
+    gr.on(None, on(studio, on_open), outputs=[*sets.outputs, desk.chosen, view.page, nothing.page], **QUIET)  # when the page opens
+    desk.changed.change(on(studio, on_refresh), [desk.chosen, sets.find], [*sets.outputs, desk.chosen], **QUIET)
+    sets.find.change(on(studio, on_find), [desk.chosen, sets.find], sets.outputs, trigger_mode="always_last", **QUIET)
     # unprocessed: Gradio would refuse, in words of its own, a choice that a restarted studio has not listed yet
-    sets.picker.input(on(studio, on_pick), sets.picker, [chosen, *pages], preprocess=False, **QUIET)
-    nothing.starter.click(on(studio, on_starter), changed, [chosen, changed], **PRIVATE)
+    sets.picker.input(on(studio, on_pick), sets.picker, [desk.chosen, desk.place], preprocess=False, **QUIET)
+    nothing.starter.click(on(studio, on_starter), desk.changed, [desk.chosen, desk.changed], **PRIVATE)
 
 
 # ---- the list --------------------------------------------------------------------------------------------------------
@@ -141,8 +151,8 @@ def on_find(studio: Studio, chosen: Chosen, find: str) -> Updates:
 
 
 def on_pick(studio: Studio, id: str | None) -> Updates:
-    """One of the list is looked at; an import begun is put away."""
-    return reference(studio.datasets.card(id)) if id else None, *importing(False)
+    """One of the list is looked at; a page begun is put away."""
+    return reference(studio.datasets.card(id)) if id else None, LOOK
 
 
 def on_starter(studio: Studio, changed: int) -> Updates:
