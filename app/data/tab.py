@@ -23,9 +23,14 @@ from components.notices import empty, lead
 SETS_LISTED = 200  # the rest is found by its name
 FIND_FROM = 12  # data sets from which on there is a box to find them
 KINDS = {"messages": "conversations", "text": "plain text"}
-WAYS_IN = {  # page: its button
-    "write": "Write", "import": "Import", "table": "From a table", "mix": "Mix", "generate": "Generate", "augment": "Augment",
-}  # fmt: skip
+WAYS_IN = {  # page: its button, and what happens there
+    "write": ("Write", "rows by hand"),
+    "import": ("Import", "a file you have"),
+    "table": ("From a table", "labels become instructions"),
+    "mix": ("Mix", "several sets in one"),
+    "generate": ("Generate", "a model writes from examples"),
+    "augment": ("Augment", "the same answers, other prompts"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ def _list_of_sets() -> _Sets:
     more = gr.HTML(visible=False)
     gr.HTML('<h3 class="section-title">Make a data set</h3>')
     with gr.Row(elem_classes="data-ways-in"):
-        ways_in = {page: gr.Button(label, elem_id=f"data-{page}", min_width=110) for page, label in WAYS_IN.items()}
+        ways_in = {page: gr.Button(label, elem_id=f"data-{page}", min_width=110) for page, (label, _) in WAYS_IN.items()}
+    said = "".join(f"<dt>{label}</dt><dd>{what}</dd>" for label, what in WAYS_IN.values())
+    gr.HTML(f'<dl class="data-ways-in-help quiet">{said}</dl>')
     return _Sets(picker, find, more, ways_in)
 
 

@@ -91,8 +91,8 @@ def dataset_view(studio: Studio) -> DatasetView:
         with gr.Row(elem_classes="data-top"):
             with gr.Column(scale=3, min_width=260):
                 parts["heading"] = gr.HTML(elem_id="data-heading")
-            with gr.Column(scale=0, min_width=290), gr.Row(elem_classes="data-buttons"):
-                parts["train"] = gr.Button("Train on this", elem_id="data-train", min_width=130)
+            with gr.Column(scale=0, min_width=420), gr.Row(elem_classes="data-buttons"):
+                parts["train"] = gr.Button("Train on this", elem_id="data-train", min_width=150)
                 parts["edit"] = gr.Button("Edit rows", elem_id="data-edit", min_width=110)
                 parts["delete"] = gr.Button("Delete", elem_id="data-delete", min_width=90)
         with gr.Column(visible=False, elem_classes="data-question") as confirmation:
