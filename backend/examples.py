@@ -23,6 +23,44 @@ class Example:
     cut: int  # tokens the length limit took off
     row: int  # 1-based number among the rows of its side (of the block, for packed text)
 
+    @property
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
+        return len(self.input_ids)
+
+    @property
+    def sequences(self) -> "tuple[Example, ...]":
+        return (self,)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Several answers to one prompt, and which is better than which; a pair is a ranking of two."""
+
+    sequences: tuple[Example, ...]  # prompt and answer, labels on the answer alone
+    ranks: tuple[int, ...]  # 1 is the best; equal ranks are a tie
+    row: int
+    margin: float = 0.0  # how much better the better one has to be
+    reference: tuple[float, ...] = ()  # log p of each answer before training, where the objective asks for it
+
+    @property
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
+        return max(len(sequence.input_ids) for sequence in self.sequences)
+
+    @property
+    def cut(self) -> int:
+        return max(sequence.cut for sequence in self.sequences)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """(better, worse) for every two answers that are not tied: K (K - 1) / 2 of them at most."""
+        places = range(len(self.ranks))
+        return [(a, b) for a in places for b in places if self.ranks[a] < self.ranks[b]]
+
+
+AnyExample = Example | Ranking
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -50,6 +88,30 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, "torch.Tensor"]:
         labels[row, : len(example.labels)] = torch.tensor(example.labels)
     lengths = torch.tensor([len(example.input_ids) for example in examples])
     return {"input_ids": input_ids, "labels": labels, "lengths": lengths}
+
+
+def collate_rankings(rankings: Sequence[Ranking], pad: int) -> dict[str, "torch.Tensor"]:
+    """The answers of all rankings as rows, and their pairs.
+
+    As `collate`, [rows, tokens]; and {"better", "worse": [pairs], places among the rows; "share": [pairs], the part of
+    its ranking that a pair is; "margin": [pairs]; "reference": [rows]; "rankings": scalar}.
+    """
+    import torch
+
+    batch = collate([sequence for ranking in rankings for sequence in ranking.sequences], pad)
+    better, worse, share, margin, first = [], [], [], [], 0
+    for ranking in rankings:
+        pairs = ranking.pairs
+        better += [first + a for a, _ in pairs]
+        worse += [first + b for _, b in pairs]
+        share += [1 / len(pairs)] * len(pairs)
+        margin += [ranking.margin] * len(pairs)
+        first += len(ranking.sequences)
+    reference = [value for ranking in rankings for value in ranking.reference or (0.0,) * len(ranking.sequences)]
+    return {
+        **batch, "better": torch.tensor(better), "worse": torch.tensor(worse), "share": torch.tensor(share),
+        "margin": torch.tensor(margin), "reference": torch.tensor(reference), "rankings": torch.tensor(len(rankings)),
+    }
 
 
 class LikeLengths:

@@ -1,4 +1,4 @@
-"""The cross-entropy of a language model, made only where something is learnt.
+"""What a model thinks of a text: the cross-entropy of its tokens, the log probability of an answer, or one number.
 
 A vocabulary has tens of thousands of entries, so logits are most of the work and of the memory of a small model's
 step. Prompts and padding are never scored here, and logits exist for one chunk of tokens at a time.
@@ -49,6 +49,22 @@ class Scorer:
             hidden = self._outputs(input_ids)[:, :-1][wanted]  # [wanted, width]
         return HeadLoss.apply(hidden, self.head.weight, self.head.bias, targets, weights)
 
+    def logprobs(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """log p of each row's labelled tokens, given what came before them, summed: [rows], in fp32.
+
+        input_ids, labels: [rows, tokens], padded on the right; labels are IGNORED elsewhere.
+        """
+        wanted = labels[:, 1:] != IGNORED
+        targets = labels[:, 1:][wanted]
+        if self.plain_head:
+            with _taken_off(self.head):
+                hidden = self._outputs(input_ids)[:, :-1][wanted]  # [wanted, width]
+            each = HeadLogprobs.apply(hidden, self.head.weight, self.head.bias, targets)
+        else:
+            logits = self._outputs(input_ids)[:, :-1][wanted]
+            each = -F.cross_entropy(logits.float(), targets, reduction="none")
+        return torch.zeros(len(input_ids), device=each.device).index_add(0, wanted.nonzero()[:, 0], each)
+
     def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
         """What the model puts out for the text itself: a soft prompt's own positions are dropped.
 
@@ -87,16 +103,9 @@ class HeadLoss(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros(bias.shape, device=bias.device) if ctx.needs_input_grad[2] else None
-        step = CHUNK.get(hidden.device.type, 1024)
-        for start in range(0, len(targets), step):
-            rows = slice(start, start + step)
-            part = hidden[rows].to(products)
-            logits = F.linear(part, head).float()  # [chunk, V]
-            if bias is not None:
-                logits += bias
+        for rows, part, logits in _chunks(hidden, head, bias):
             norm = logits.logsumexp(-1)
-            picked = logits.gather(1, targets[rows, None])[:, 0]
-            total += ((norm - picked) * weights[rows]).sum()
+            total += ((norm - _picked(logits, targets[rows])) * weights[rows]).sum()
             if not any(ctx.needs_input_grad):
                 continue
             logits.sub_(norm[:, None]).exp_()  # now probabilities, and soon d loss / d logits
@@ -116,6 +125,98 @@ class HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         grads = (None if grad is None else grad * upstream.to(grad.dtype) for grad in ctx.saved_tensors)
         return (*grads, None, None)
+
+
+class HeadLogprobs(torch.autograd.Function):
+    """log p of each target under a linear head. The logits are made again for the gradient rather than kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """hidden [N, D], weight [V, D], bias [V], targets [N] -> [N], in fp32."""
+        products = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) else weight.dtype
+        ctx.save_for_backward(hidden, weight, bias, targets)
+        ctx.products = products
+        each = [_picked(logits, targets[rows]) - logits.logsumexp(-1) for rows, _, logits in _chunks(hidden, weight.to(products), bias)]
+        return torch.cat(each) if each else hidden.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        hidden, weight, bias, targets = ctx.saved_tensors
+        head = weight.to(ctx.products)
+        wants_hidden, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+        grad_weight = torch.zeros(weight.shape, device=weight.device) if wants_weight else None
+        grad_bias = torch.zeros(bias.shape, device=bias.device) if wants_bias else None
+        for rows, part, logits in _chunks(hidden, head, bias):
+            grad = -logits.softmax(-1)  # d log p / d logits = one hot - softmax
+            grad[torch.arange(len(part), device=grad.device), targets[rows]] += 1
+            grad *= upstream[rows, None]
+            if grad_bias is not None:
+                grad_bias += grad.sum(0)
+            grad = grad.to(ctx.products)
+            if grad_hidden is not None:
+                grad_hidden[rows] = (grad @ head).to(hidden.dtype)
+            if grad_weight is not None:
+                grad_weight += grad.t() @ part
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), grad_bias, None
+
+
+def _chunks(hidden: torch.Tensor, head: torch.Tensor, bias: torch.Tensor | None) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """(rows, hidden of those rows, their logits [chunk, V] in fp32), a chunk at a time."""
+    step = CHUNK.get(hidden.device.type, 1024)
+    for start in range(0, len(hidden), step):
+        rows = slice(start, start + step)
+        part = hidden[rows].to(head.dtype)
+        logits = F.linear(part, head).float()
+        yield rows, part, logits if bias is None else logits + bias
+
+
+def _picked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+class RewardScorer:
+    """Scores whole texts with a model whose head puts out one number (AutoModelForSequenceClassification, one label)."""
+
+    def __init__(self, model: nn.Module, unwrapped: nn.Module) -> None:
+        self.model = model
+        causal = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
+        self.head: nn.Module = causal.score
+
+    def rewards(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The number at each row's last token: [rows], in fp32.
+
+        input_ids: [rows, tokens], padded on the right; lengths: [rows]. The model's own pooling looks for the padding
+        token, which some models also end their turns with; we know where each row ends.
+        """
+        with _looking_into(self.head) as seen:
+            self.model(input_ids=input_ids, use_cache=False)
+        hidden = seen[0]  # [rows, tokens, width]
+        last = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1 + hidden.shape[1] - input_ids.shape[1]]
+        return self.head(last).float()[:, 0]
+
+
+def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":
+    """The scorer for a head that puts out the next token ("language") or one number ("scalar")."""
+    return RewardScorer(model, unwrapped) if head == "scalar" else Scorer(model, unwrapped)
+
+
+@contextmanager
+def _looking_into(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What goes into a module while a model runs; the module itself is spared the work."""
+    seen: list[torch.Tensor] = []
+
+    def take_note(hidden: torch.Tensor) -> torch.Tensor:
+        seen.append(hidden)
+        return hidden[..., :1]
+
+    module.forward = take_note  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        del module.forward
 
 
 @contextmanager

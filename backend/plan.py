@@ -15,7 +15,7 @@ from backend.data.records import Record, family_of, prompt_of
 from backend.data.shapes import guess_mapping
 from backend.data.versions import Datasets
 from backend.errors import UserError
-from backend.examples import Example, LeftOut, hold_out
+from backend.examples import AnyExample, LeftOut, hold_out
 from backend.methods import all_methods
 from backend.models import ModelShape, load_tokenizer, locate, shape, tokenizer_notes
 from backend.runs import Run, Runs, true_events
@@ -68,8 +68,8 @@ def schedule(training: TrainingSettings, rows: int) -> Schedule:
 class Rows:
     """A data set split and made ready: what is learnt from, what is held out, what is left out and why."""
 
-    train: list[Example]
-    validation: list[Example]
+    train: list[AnyExample]
+    validation: list[AnyExample]
     left_out: dict[str, int]  # reason -> rows
     probes: list[str]  # prompts of the first held-out rows
 
@@ -80,22 +80,22 @@ class Rows:
 
     @property
     def tokens_per_epoch(self) -> int:
-        return sum(len(example.input_ids) for example in self.train)
+        return sum(len(sequence.input_ids) for example in self.train for sequence in example.sequences)
 
     @property
     def trained_tokens_per_epoch(self) -> int:
-        return sum(label >= 0 for example in self.train for label in example.labels)
+        return sum(label >= 0 for example in self.train for sequence in example.sequences for label in sequence.labels)
 
 
 def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> Rows:
     """Split records into training and held-out examples. The same prompt never stands on both sides."""
     training, held = hold_out([family_of(record) for record in records], spec.training.validation_share, seed=spec.training.seed)
     left_out: Counter[str] = Counter()
-    sides: list[list[Example]] = []
+    sides: list[list[AnyExample]] = []
     for indices in (training, held):
         made = list(spec.objective.examples((records[i] for i in indices), tokenizer, spec.training.max_length))
         left_out.update(item.reason for item in made if isinstance(item, LeftOut))
-        sides.append([item for item in made if isinstance(item, Example)])
+        sides.append([item for item in made if not isinstance(item, LeftOut)])
     prompts = [prompt_of(records[i]) for i in held or training if "messages" in records[i]]
     return Rows(sides[0], sides[1], dict(left_out), prompts[:3])
 
@@ -235,7 +235,7 @@ def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: in
 
     products = dtype(spec.training.precision)
     trainable = spec.method.trainable_parameters(measured)
-    lengths = sorted((len(example.input_ids) for example in rows.train), reverse=True)
+    lengths = sorted((example.length * len(example.sequences) for example in rows.train), reverse=True)
     tokens = batch_size * statistics.mean(lengths[:batch_size]) if lengths else 0
     inner = sum(p.outputs for p in measured.projections)
     # per token and layer: what autograd keeps of norms, projections, rotary turns, attention and the MLP's product
@@ -253,7 +253,7 @@ def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, w
     tokens = per_row * steps.batch_size * steps.accumulation * steps.total_steps
     passes = 6 if spec.method.name == "full" else 4  # forward 2, backward 2, and 2 more where every weight learns
     speed = known or 0.4 * matrix_rate() / (passes * measured.parameters)
-    held_out = sum(len(example.input_ids) for example in rows.validation) / 2.5  # a forward pass alone
+    held_out = sum(example.length * len(example.sequences) for example in rows.validation) / 2.5  # a forward pass alone
     evaluations = steps.total_steps / steps.evaluate_every + 1
     return (tokens + held_out * evaluations) / speed + 5 * evaluations, known is not None
 

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from backend.device import device, process_memory_bytes
-from backend.examples import Example, LikeLengths, collate
-from backend.generation import evaluating
-from backend.loss import Scorer
+from backend.evaluation import Measured, Sums, in_order, measure
+from backend.examples import AnyExample, LikeLengths
+from backend.loss import RewardScorer, Scorer, scorer_of
 from backend.plan import Schedule
 from backend.specs import RunSpec
 
@@ -50,15 +50,15 @@ class StudioTrainer(Trainer):
     """Trains one model on examples towards one objective, telling a `Reporter` of every step."""
 
     def __init__(
-        self, model: torch.nn.Module, spec: RunSpec, schedule: Schedule, *, train: Sequence[Example],
-        validation: Sequence[Example], pad: int, report: Reporter, checkpoints: Path, autocast: torch.dtype | None,
+        self, model: torch.nn.Module, spec: RunSpec, schedule: Schedule, *, train: Sequence[AnyExample],
+        validation: Sequence[AnyExample], pad: int, report: Reporter, checkpoints: Path, autocast: torch.dtype | None,
         probe: Callable[[int], None],
     ) -> None:
         self.spec, self.schedule, self.report, self.checkpoints = spec, schedule, report, checkpoints
         self.train_examples, self.autocast, self.probe = train, autocast, probe
-        self.validation = [collate(batch, pad) for batch in in_order(validation, schedule.batch_size)]
-        self.collate = partial(collate, pad=pad)
-        self.batches = LikeLengths([len(e.input_ids) for e in train], schedule.batch_size, seed=spec.training.seed)
+        self.collate = partial(spec.objective.collate, pad=pad)
+        self.validation = [self.collate(batch) for batch in in_order(validation, schedule.batch_size)]
+        self.batches = LikeLengths([example.length for example in train], schedule.batch_size, seed=spec.training.seed)
         self.best_loss: float | None = None
         self.best_step = 0
         self.worse_in_a_row = 0
@@ -67,7 +67,8 @@ class StudioTrainer(Trainer):
         self.seconds_saving = 0.0
         self.began = self.step_began = time.perf_counter()
         self.step_tokens = 0
-        self.scorer: Scorer | None = None
+        self.step_sums = Sums()
+        self.scorer: Scorer | RewardScorer | None = None
         self.loss_is_scaled_for_ga = True
         super().__init__(model, _arguments(spec, schedule, checkpoints), callbacks=[_Conductor(self)])
         self.loss_is_scaled_for_ga = True
@@ -95,14 +96,15 @@ class StudioTrainer(Trainer):
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        total = self._summed_loss(model, inputs)
-        return total / num_items_in_batch * self.args.world_size  # gradients are averaged over processes
-
-    def _summed_loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        if self.scorer is None or self.scorer.model is not model:
-            self.scorer = Scorer(model, self.accelerator.unwrap_model(model))
         with torch.autocast(device().type, dtype=self.autocast, enabled=self.autocast is not None):
-            return self.spec.objective.batch_loss(self.scorer, batch)
+            scored = self.spec.objective.score(self._scorer_of(model), inputs)
+        self.step_sums.add(scored.loss, scored.metrics, self.spec.objective.batch_weight(inputs))
+        return scored.loss / num_items_in_batch * self.args.world_size  # gradients are averaged over processes
+
+    def _scorer_of(self, model: torch.nn.Module) -> Scorer | RewardScorer:
+        if self.scorer is None or self.scorer.model is not model:
+            self.scorer = scorer_of(model, self.accelerator.unwrap_model(model), self.spec.objective.head)
+        return self.scorer
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -119,9 +121,13 @@ class StudioTrainer(Trainer):
         self.report.emit(
             "step", step=self.state.global_step, epoch=round(self.state.epoch or 0, 4), loss=logs["loss"],
             learning_rate=logs["learning_rate"], grad_norm=logs.get("grad_norm"), seconds=round(self.seconds, 3),
-            tokens_per_second=round(self.step_tokens / max(now - self.step_began, 1e-9), 1),
+            tokens_per_second=round(self.step_tokens / max(now - self.step_began, 1e-9), 1), **self._watched(self.step_sums.means()),
         )
-        self.step_began, self.step_tokens = now, 0
+        self.step_began, self.step_tokens, self.step_sums = now, 0, Sums()
+
+    def _watched(self, measured: Measured | None) -> dict[str, Any]:
+        """What an objective watches beside the loss, as fields of an event."""
+        return {"metrics": measured.metrics} if measured and measured.metrics else {}
 
     @property
     def seconds(self) -> float:
@@ -133,11 +139,14 @@ class StudioTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Held-out loss and probe answers; keeps the best weights, and stops early if asked to."""
         step = self.state.global_step
-        loss = self.held_out_loss()
-        if loss is not None:
-            self.report.emit("evaluated", step=step, loss=loss, seconds=round(self.seconds, 3))
-            self._judge(loss, step)
-        if loss is not None or not self.validation:
+        measured = self._held_out()
+        if measured is not None:
+            self.report.emit(
+                "evaluated", step=step, loss=measured.loss, seconds=round(self.seconds, 3), **self._watched(measured),
+                units=measured.units,
+            )
+            self._judge(measured.loss, step)
+        if measured is not None or not self.validation:
             self.evaluated_step = step
         if not self.report.should_stop():
             self.probe(step)
@@ -149,17 +158,12 @@ class StudioTrainer(Trainer):
         self.step_began = time.perf_counter()
         return {}
 
-    def held_out_loss(self) -> float | None:
-        """Mean loss over the held-out examples; None without any, or if told to stop on the way."""
-        total = weight = 0.0
-        for batch in self.validation:
-            with self.report.turn(), evaluating(self.model):
-                batch = self._prepare_inputs(batch)
-                total += self._summed_loss(self.model, batch).item()
-                weight += self.spec.objective.batch_weight(batch)
-            if self.report.should_stop():
-                return None
-        return total / weight if weight else None
+    def _held_out(self) -> Measured | None:
+        """How the model does on the held-out examples; None without any, or if told to stop on the way."""
+        return measure(
+            self.spec.objective, self._scorer_of(self.model), self.validation, autocast=self.autocast, turn=self.report.turn,
+            should_stop=self.report.should_stop,
+        )
 
     def _judge(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
@@ -242,12 +246,6 @@ class _Conductor(TrainerCallback):
 
     def _is_due(self, state: TrainerState) -> bool:
         return state.global_step % self.trainer.schedule.evaluate_every == 0 or state.global_step == state.max_steps
-
-
-def in_order(examples: Sequence[Example], batch_size: int) -> Iterable[Sequence[Example]]:
-    """Batches of like lengths, the same every time."""
-    ordered = sorted(examples, key=lambda example: len(example.input_ids))
-    return [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
 
 
 def put_in_place(partial_folder: Path, place: Path) -> None:

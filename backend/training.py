@@ -19,15 +19,15 @@ from backend.data.tokens import encode_prompt
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory
 from backend.errors import UserError
+from backend.evaluation import in_order, measure
 from backend.events import Status
-from backend.examples import Example, collate
 from backend.generation import answers
-from backend.loss import Scorer
+from backend.loss import scorer_of
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule
 from backend.runs import Run, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Diverged, Reporter, StudioTrainer, in_order, put_in_place, whole_checkpoints
+from backend.trainer import Diverged, Reporter, StudioTrainer, put_in_place, whole_checkpoints
 
 PROBE = Sampling(max_tokens=64)
 log = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ class Ready:
     rows: Rows
     schedule: Schedule
     probes: list[str]
+
+    @property
+    def pad(self) -> int:
+        """The token that fills batches up."""
+        return self.tokenizer.pad_token_id
 
 
 def train(
@@ -134,7 +139,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     model = spec.method.attach(model, ready.tokenizer)
     trainer = StudioTrainer(
         model, spec, ready.schedule, train=ready.rows.train, validation=ready.rows.validation,
-        pad=ready.tokenizer.pad_token_id, report=report, checkpoints=run.checkpoints, autocast=autocast,
+        pad=ready.pad, report=report, checkpoints=run.checkpoints, autocast=autocast,
         probe=lambda step: _probe(model, ready, report, step),
     )
     if checkpoint is None:
@@ -148,27 +153,19 @@ def _look_at_the_base(
     model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
 ) -> None:
     """Held-out loss and probe answers of the untouched model: what the run is measured against."""
-    loss = mean_loss(model, spec, ready.rows.validation, ready, report, autocast)
-    if loss is not None:
-        if not math.isfinite(loss):
-            raise UserError(f"The loss of the base model is {loss} before any training: its weights are damaged. Download it again.")
-        report.emit("evaluated", step=0, loss=loss, base=True, seconds=0.0)
+    batches = [spec.objective.collate(rows, ready.pad) for rows in in_order(ready.rows.validation, ready.schedule.batch_size)]
+    measured = measure(
+        spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=report.turn,
+        should_stop=report.should_stop,
+    )
+    _stop_if_asked(report)
+    if measured is not None:
+        if not math.isfinite(measured.loss):
+            raise UserError(
+                f"The loss of the base model is {measured.loss} before any training: its weights are damaged. Download it again."
+            )
+        report.emit("evaluated", step=0, loss=measured.loss, base=True, seconds=0.0)
     _probe(model, ready, report, 0, base=True)
-
-
-def mean_loss(
-    model: torch.nn.Module, spec: RunSpec, examples: list[Example], ready: Ready, report: Reporter, autocast: torch.dtype | None
-) -> float | None:
-    """Mean loss of a model over examples; None where there are none."""
-    scorer = Scorer(model, model)
-    total = weight = 0.0
-    for rows in in_order(examples, ready.schedule.batch_size):
-        _stop_if_asked(report)
-        batch = {name: tensor.to(device()) for name, tensor in collate(rows, ready.tokenizer.pad_token_id).items()}
-        with report.turn(), torch.no_grad(), torch.autocast(device().type, dtype=autocast, enabled=autocast is not None):
-            total += spec.objective.batch_loss(scorer, batch).item()
-        weight += spec.objective.batch_weight(batch)
-    return total / weight if weight else None
 
 
 def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int, base: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What is optimised: one file per objective, each a settings model that makes examples and scores batches of them."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from backend import registry
 from backend.settings import Settings
@@ -10,9 +10,19 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from backend.data.records import Record
-    from backend.examples import Example, LeftOut
+    from backend.data.records import Record, RecordKind
+    from backend.examples import AnyExample, LeftOut
     from backend.loss import Scorer
+    from backend.methods import MethodSettings
+
+Batch = dict[str, "torch.Tensor"]
+
+
+class Scored(NamedTuple):
+    """A batch's loss and what else is worth watching: scalars, each summed over the batch's units."""
+
+    loss: "torch.Tensor"
+    metrics: "dict[str, torch.Tensor]"
 
 
 class ObjectiveSettings(Settings):
@@ -21,23 +31,35 @@ class ObjectiveSettings(Settings):
     order: ClassVar[int]  # in the picker
     title: ClassVar[str]
     sentence: ClassVar[str]
-    record: ClassVar[Literal["messages", "text"]]  # the kind of data set it learns from
+    record: "ClassVar[RecordKind]"  # the kind of data set it learns from
+    head: ClassVar[Literal["language", "scalar"]] = "language"  # what the model puts out: next tokens, or one number
+    needs_reference: ClassVar[bool] = False  # whether answers are compared with what the untrained model thinks of them
 
     name: str
 
     def examples(
         self, records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int
-    ) -> "Iterator[Example | LeftOut]":
+    ) -> "Iterator[AnyExample | LeftOut]":
         """What is learnt from, row by row, and which rows cannot be, with the reason."""
         raise NotImplementedError
 
-    def batch_loss(self, scorer: "Scorer", batch: "dict[str, torch.Tensor]") -> "torch.Tensor":
-        """The summed loss of a batch, a scalar; the mean over a step is this divided by its `batch_weight`."""
+    def collate(self, examples: "Sequence[AnyExample]", pad: int) -> Batch:
+        """A batch of examples: by default {"input_ids", "labels": [rows, tokens], "lengths": [rows]}."""
+        from backend.examples import collate
+
+        return collate(examples, pad)  # type: ignore[arg-type]
+
+    def score(self, scorer: "Scorer", batch: Batch) -> Scored:
+        """The summed loss of a batch; the mean over a step is this divided by its `batch_weight`."""
         raise NotImplementedError
 
-    def batch_weight(self, batch: "dict[str, torch.Tensor]") -> float:
-        """How many units (tokens, answers, pairs) the batch's loss is summed over."""
+    def batch_weight(self, batch: Batch) -> float:
+        """How many units (tokens, answers, rankings) the batch's loss is summed over."""
         raise NotImplementedError
+
+    def unfit(self, method: "MethodSettings") -> str:
+        """Why it cannot be learnt by a method, in a sentence; empty where it can."""
+        return ""
 
 
 def all_objectives() -> dict[str, type[ObjectiveSettings]]:

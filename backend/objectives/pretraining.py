@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from backend.data.records import Record
 from backend.data.tokens import Encoded, encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
-from backend.objectives import ObjectiveSettings
+from backend.objectives import Batch, ObjectiveSettings, Scored
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +41,11 @@ class Pretraining(ObjectiveSettings):
         if len(waiting) > 1:
             yield _block(waiting, blocks + 1)
 
-    def batch_loss(self, scorer: "Scorer", batch: dict[str, "torch.Tensor"]) -> "torch.Tensor":
+    def score(self, scorer: "Scorer", batch: Batch) -> Scored:
         """Sum of the losses of a batch's tokens: a scalar."""
-        return scorer.loss(batch["input_ids"], batch["labels"], (batch["labels"] != IGNORED).float())
+        return Scored(scorer.loss(batch["input_ids"], batch["labels"], (batch["labels"] != IGNORED).float()), {})
 
-    def batch_weight(self, batch: dict[str, "torch.Tensor"]) -> float:
+    def batch_weight(self, batch: Batch) -> float:
         """Tokens that have one before them to be predicted from."""
         return (batch["labels"][:, 1:] != IGNORED).sum().item()
 

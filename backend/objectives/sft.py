@@ -8,7 +8,7 @@ from pydantic import Field
 from backend.data.records import Record
 from backend.data.tokens import encode
 from backend.examples import IGNORED, Example, LeftOut, example_of
-from backend.objectives import ObjectiveSettings
+from backend.objectives import Batch, ObjectiveSettings, Scored
 
 if TYPE_CHECKING:
     import torch
@@ -47,10 +47,10 @@ class Sft(ObjectiveSettings):
         trained = (labels != IGNORED).float()
         return trained if self.loss == "per_token" else trained / trained.sum(1, keepdim=True).clamp(min=1)
 
-    def batch_loss(self, scorer: "Scorer", batch: dict[str, "torch.Tensor"]) -> "torch.Tensor":
+    def score(self, scorer: "Scorer", batch: Batch) -> Scored:
         """Weighted sum of the losses of a batch: a scalar."""
-        return scorer.loss(batch["input_ids"], batch["labels"], self.weights(batch["labels"]))
+        return Scored(scorer.loss(batch["input_ids"], batch["labels"], self.weights(batch["labels"])), {})
 
-    def batch_weight(self, batch: dict[str, "torch.Tensor"]) -> float:
-        """What a sum of `batch_loss` is divided by: answer tokens, or answers."""
+    def batch_weight(self, batch: Batch) -> float:
+        """What the summed loss is divided by: answer tokens, or answers."""
         return self.weights(batch["labels"])[:, 1:].sum().item()

@@ -173,7 +173,7 @@ def test_per_example_every_answer_counts_the_same(numbers: torch.Generator) -> N
     ids, labels, _ = batch(numbers)
     objective = parse_objective({"name": "sft", "loss": "per_example"})
     data = {"input_ids": ids, "labels": labels}
-    actual = objective.batch_loss(Scorer(model, model), data) / objective.batch_weight(data)
+    actual = objective.score(Scorer(model, model), data).loss / objective.batch_weight(data)
     logp = model(input_ids=ids).logits.log_softmax(-1)
     answers = []
     for row, (prompt, length) in enumerate([(4, 12), (1, 7), (2, 3)]):

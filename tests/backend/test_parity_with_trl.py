@@ -51,7 +51,7 @@ def their_loss(trainer: SFTTrainer, batch: dict[str, torch.Tensor]) -> torch.Ten
 
 def our_loss(objective: ObjectiveSettings, model: PreTrainedModel, examples: Iterable[Example]) -> torch.Tensor:
     batch = collate(list(examples), 0)
-    return objective.batch_loss(Scorer(model, model), batch) / objective.batch_weight(batch)
+    return objective.score(Scorer(model, model), batch).loss / objective.batch_weight(batch)
 
 
 def rows_of(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[int]]]:

@@ -199,7 +199,7 @@ def held_out_loss(model: torch.nn.Module, workspace: Workspace, spec: RunSpec) -
     tokenizer = load_tokenizer(workspace.models / "starter")
     batch = collate(make_rows(spec, records, tokenizer).validation, tokenizer.pad_token_id)
     with torch.no_grad():
-        return spec.objective.batch_loss(Scorer(model, model), batch).item() / spec.objective.batch_weight(batch)
+        return spec.objective.score(Scorer(model, model), batch).loss.item() / spec.objective.batch_weight(batch)
 
 
 def test_early_stopping_keeps_the_best_weights_and_not_the_last(workspace: Workspace, dataset: Card) -> None:
