@@ -195,7 +195,8 @@ class RewardScorer:
             self.model(input_ids=input_ids, use_cache=False)
         hidden = seen[0]  # [rows, tokens, width]
         last = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1 + hidden.shape[1] - input_ids.shape[1]]
-        return self.head(last).float()[:, 0]
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(last.float())[:, 0]
 
 
 def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":

@@ -109,22 +109,36 @@ def tokenizer_notes(folder: Path) -> list[str]:
     return notes
 
 
-def load(folder: Path, dtype: "torch.dtype", *, device: "torch.device", quantization: Any = None) -> "PreTrainedModel":
-    """A causal language model in evaluation mode, weights in `dtype` on `device`. Raises `UserError`."""
-    from transformers import AutoModelForCausalLM
+def load(
+    folder: Path, dtype: "torch.dtype", *, device: "torch.device", quantization: Any = None, head: str = "language"
+) -> "PreTrainedModel":
+    """A model in evaluation mode, weights in `dtype` on `device`. Raises `UserError`.
 
+    `head` "language" is a causal language model; "scalar" puts out one number, by a head drawn from torch's generator
+    where the folder holds none.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kind, kind_settings = (AutoModelForCausalLM, {}) if head == "language" else (AutoModelForSequenceClassification, {"num_labels": 1})
     with _plain_words(folder, "model"):
-        model = AutoModelForCausalLM.from_pretrained(
+        model = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
             quantization_config=quantization, device_map={"": device} if quantization else None,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa", **kind_settings,
         )
+    if head == "scalar":
+        model.score.float()  # rewards differ by little
     if not quantization:
         return model.to(device).eval()
     for module in model.modules():  # bitsandbytes repacks for the CPU in evaluation, after which gradients are lost
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
     return model.eval()
+
+
+def task_type(model: "PreTrainedModel") -> str:
+    """PEFT's name for what a model puts out; it keeps a scalar head with the adapter."""
+    return "SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else "CAUSAL_LM"
 
 
 @dataclass(frozen=True)

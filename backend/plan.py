@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from backend.data.importing import import_file
 from backend.data.readers import inspect, sample_rows
-from backend.data.records import Record, family_of, prompt_of
+from backend.data.records import KINDS, Record, family_of, how_of, prompt_of
 from backend.data.shapes import guess_mapping
 from backend.data.versions import Datasets
 from backend.errors import UserError
@@ -29,6 +29,8 @@ STEPS_WANTED = 60  # enough for a curve and, on the starter data, for the habit 
 MOST_EPOCHS = 10
 EVALUATIONS = 8
 STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
+NOT_WANTED = "augmented, and switched off in the training settings"
+COPY_OF_HELD_OUT = "augmented from a row that is held out"
 ROWS_LOOKED_AT = 2_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
 
 
@@ -71,6 +73,7 @@ class Rows:
     train: list[AnyExample]
     validation: list[AnyExample]
     left_out: dict[str, int]  # reason -> rows
+    augmented: int  # of the records learnt from: copies of others in other words, or with slips
     probes: list[str]  # prompts of the first held-out rows
 
     @property
@@ -88,16 +91,37 @@ class Rows:
 
 
 def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> Rows:
-    """Split records into training and held-out examples. The same prompt never stands on both sides."""
-    training, held = hold_out([family_of(record) for record in records], spec.training.validation_share, seed=spec.training.seed)
-    left_out: Counter[str] = Counter()
+    """Split records into training and held-out examples. The same prompt, or what was made of it, never stands on both sides."""
+    training, held, left_out = _split(spec.training, records)
     sides: list[list[AnyExample]] = []
     for indices in (training, held):
         made = list(spec.objective.examples((records[i] for i in indices), tokenizer, spec.training.max_length))
         left_out.update(item.reason for item in made if isinstance(item, LeftOut))
         sides.append([item for item in made if not isinstance(item, LeftOut)])
-    prompts = [prompt_of(records[i]) for i in held or training if "messages" in records[i]]
-    return Rows(sides[0], sides[1], dict(left_out), prompts[:3])
+    prompts = [prompt_of(records[i]) for i in held or training if "text" not in records[i]]
+    return Rows(sides[0], sides[1], dict(left_out), sum(map(_is_augmented, (records[i] for i in training))), prompts[:3])
+
+
+def _split(training: TrainingSettings, records: Sequence[Record]) -> tuple[list[int], list[int], Counter[str]]:
+    """(records to learn from, records held out, rows left out by reason).
+
+    Only originals are drawn and measured on, so the same rows are held out with augmented rows and without them.
+    """
+    families = [family_of(record) for record in records]
+    originals = [index for index, record in enumerate(records) if not _is_augmented(record)]
+    augmented = [index for index, record in enumerate(records) if _is_augmented(record)]
+    sides = hold_out([families[index] for index in originals], training.validation_share, seed=training.seed)
+    learnt, held = ([originals[at] for at in side] for side in sides)
+    if not training.augmented_rows:
+        return learnt, held, Counter({NOT_WANTED: len(augmented)} if augmented else {})
+    measured = {families[index] for index in held}
+    copies = [index for index in augmented if families[index] not in measured]
+    lost = len(augmented) - len(copies)
+    return sorted([*learnt, *copies]), held, Counter({COPY_OF_HELD_OUT: lost} if lost else {})
+
+
+def _is_augmented(record: Record) -> bool:
+    return how_of(record) == "augmented"
 
 
 @dataclass(frozen=True)
@@ -109,6 +133,7 @@ class Plan:
     train_rows: int
     validation_rows: int
     cut_rows: int
+    augmented_rows: int  # of those learnt from
     left_out: dict[str, int]
     tokens_per_epoch: int
     trainable_parameters: int
@@ -128,9 +153,11 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
     problems: list[str] = []
     folder, records, total = None, [], 0
     try:
-        folder = locate(spec.base_model, workspace)
+        folder = start_folder(spec, workspace)
     except UserError as error:
         problems += error.problems
+    if unfit := spec.objective.unfit(spec.method):
+        problems.append(unfit)
     try:
         records, total = _some_records(spec, workspace)
     except UserError as error:
@@ -152,7 +179,8 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
     seconds, known = _seconds(spec, measured, rows, steps, workspace)
     return Plan(
         schedule=steps, rows=total, train_rows=train_rows, validation_rows=round(len(rows.validation) * scale),
-        cut_rows=round(rows.cut * scale), left_out={reason: round(n * scale) for reason, n in rows.left_out.items()},
+        cut_rows=round(rows.cut * scale), augmented_rows=round(rows.augmented * scale),
+        left_out={reason: round(n * scale) for reason, n in rows.left_out.items()},
         tokens_per_epoch=round(rows.tokens_per_epoch * scale), parameters=measured.parameters,
         trainable_parameters=spec.method.trainable_parameters(measured), memory_bytes=needed, memory_free_bytes=room.free,
         seconds=seconds, measured_speed=known, estimated_from=len(records) if len(records) < total else None,
@@ -168,6 +196,21 @@ class MethodFacts:
     parameters: int
     memory_bytes: int
     arithmetic: str
+
+
+def start_folder(spec: RunSpec, workspace: Workspace) -> Path:
+    """The folder of the weights a run begins with. Raises `UserError` where the run it goes on from does not fit."""
+    if spec.start_from is None:
+        return locate(spec.base_model, workspace)
+    parent = Runs(workspace).get(spec.start_from)
+    if not parent.has_result:
+        raise UserError(f"{parent.label['name']} has no result to start from. Train or resume it first, or start from the model.")
+    if (parent.spec.method, parent.spec.base_model) != (spec.method, spec.base_model):
+        raise UserError(
+            f"{parent.label['name']} was trained by {parent.spec.method.title} on {parent.spec.base_model}, with its own settings. "
+            "Choose the same model, method and method settings, or start from the model."
+        )
+    return parent.result if spec.method.name == "full" else locate(spec.base_model, workspace)
 
 
 def method_facts(spec: RunSpec, workspace: Workspace) -> dict[str, MethodFacts]:
@@ -193,10 +236,9 @@ def _some_records(spec: RunSpec, workspace: Workspace) -> tuple[list[Record], in
         raise UserError("Import the file as a data set first; a run learns from a saved version.")
     card = datasets.card(spec.data.id, spec.data.version)
     if card.record != spec.objective.record:
-        wanted = "conversations" if spec.objective.record == "messages" else "plain text"
         raise UserError(
-            f'"{spec.objective.title}" learns from {wanted}, and {card.name} holds '
-            f"{'plain text' if card.record == 'text' else 'conversations'}. Choose other data, or another objective."
+            f'"{spec.objective.title}" learns from {KINDS[spec.objective.record]}, and {card.name} holds {KINDS[card.record]}. '
+            "Choose other data, or another objective."
         )
     return list(datasets.sample(card.id, card.version, limit=ROWS_LOOKED_AT)), card.rows
 

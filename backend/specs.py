@@ -56,6 +56,11 @@ class TrainingSettings(Settings):
         0.1, ge=0, le=0.5, title="Held-out share",
         description="The part of the rows kept aside to see whether the model learns or only memorises.",
     )
+    augmented_rows: bool = Field(
+        True, title="Learn from augmented rows",
+        description="Whether copies of rows in other words, or with slips, are learnt from. They help against learning few rows by heart, "
+        "and make an epoch longer. Nothing is ever measured on them.",
+    )
     early_stopping: bool = Field(
         True, title="Stop early",
         description="Stop when the held-out loss no longer falls, and keep the best weights seen.",
@@ -111,6 +116,10 @@ class RunSpec(Settings):
     base_model: str = Field(
         "starter", min_length=1, title="Model",
         description="The starter model, a local folder with a model in it, or a hub id.",
+    )
+    start_from: str | None = Field(
+        None, title="Start from",
+        description="A finished run of the same method and model: its result is trained further. Empty: the model itself.",
     )
     data: DatasetRef
     objective: Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(objectives.parse)] = Field(

@@ -35,12 +35,21 @@ class Diverged(Exception):
     """The loss or a gradient is no longer a number."""
 
 
+class Stopped(Exception):
+    """Somebody asked the run to stop before training began."""
+
+
 class Reporter:
     """Where a run's trainer tells what happens, and asks whether to go on."""
 
     def __init__(self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext) -> None:
         self.emit, self.should_stop, self.turn = emit, should_stop, turn
         self.peak_memory_bytes = 0
+
+    def stop_if_asked(self) -> None:
+        """Raises `Stopped` where somebody wants the run to end before its first step."""
+        if self.should_stop():
+            raise Stopped
 
     def note_memory(self) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, process_memory_bytes())

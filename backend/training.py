@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from peft import load_peft_weights, set_peft_model_state_dict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
 from backend.data.tokens import encode_prompt
@@ -23,18 +24,16 @@ from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.generation import answers
 from backend.loss import scorer_of
-from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule
-from backend.runs import Run, true_events
+from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder
+from backend.reference import refer
+from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Diverged, Reporter, StudioTrainer, put_in_place, whole_checkpoints
+from backend.trainer import Diverged, Reporter, Stopped, StudioTrainer, put_in_place, whole_checkpoints
+from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
 log = logging.getLogger(__name__)
-
-
-class Stopped(Exception):
-    """Somebody asked the run to stop before training began."""
 
 
 @dataclass
@@ -107,7 +106,7 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
 
 def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
     """Find the model, read the rows, lay out the steps."""
-    folder = models.locate(spec.base_model, run.workspace)
+    folder = start_folder(spec, run.workspace)
     tokenizer = models.load_tokenizer(folder)
     assert spec.data.id is not None, "headless runs import their file before they get here"
     records = list(Datasets(run.workspace).iterate(spec.data.id, spec.data.version))
@@ -121,22 +120,32 @@ def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
         total_steps=steps.total_steps, trainable_parameters=spec.method.trainable_parameters(shape),
         parameters=shape.parameters, left_out=rows.left_out, cut=rows.cut,
     )
-    _stop_if_asked(report)
-    return Ready(folder, tokenizer, rows, steps, list(spec.training.probes) or rows.probes)
+    report.stop_if_asked()
+    return Ready(folder, tokenizer, rows, steps, list(spec.training.probes) or rows.probes if spec.objective.head == "language" else [])
 
 
 def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint: Path | None) -> dict[str, Any]:
     """One go at the whole training with one size of batch."""
     products = dtype(spec.training.precision)
     weights = spec.method.weight_dtype(products)
-    model = models.load(ready.folder, weights, device=device(), quantization=spec.method.quantization(products))
-    _stop_if_asked(report)
+    torch.manual_seed(spec.training.seed)  # a head that is not there yet is drawn
+    model = models.load(
+        ready.folder, weights, device=device(), quantization=spec.method.quantization(products), head=spec.objective.head
+    )
+    if spec.start_from:
+        model = _taken_up(model, ready.tokenizer, spec, run.workspace)
+    report.stop_if_asked()
     autocast = products if weights != products else None
+    if spec.objective.needs_reference:
+        ready.rows = refer(
+            model, spec, ready.rows, run.folder, pad=ready.pad, batch_size=ready.schedule.batch_size, autocast=autocast, report=report
+        )
     if checkpoint is None:
         _look_at_the_base(model, spec, ready, report, autocast)
-    _stop_if_asked(report)
+    report.stop_if_asked()
     torch.manual_seed(spec.training.seed)
-    model = spec.method.attach(model, ready.tokenizer)
+    if not spec.start_from:
+        model = spec.method.attach(model, ready.tokenizer)
     trainer = StudioTrainer(
         model, spec, ready.schedule, train=ready.rows.train, validation=ready.rows.validation,
         pad=ready.pad, report=report, checkpoints=run.checkpoints, autocast=autocast,
@@ -149,6 +158,18 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     return _finish(run, ready, trainer)
 
 
+def _taken_up(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: RunSpec, workspace: Workspace
+) -> torch.nn.Module:
+    """The model with what an earlier run learnt, ready to learn on. A full run's weights are the model's own already."""
+    attached = spec.method.attach(model, tokenizer)
+    if spec.method.name != "full":
+        assert spec.start_from is not None
+        learnt = load_peft_weights(str(Runs(workspace).get(spec.start_from).result), device=str(device()))
+        set_peft_model_state_dict(attached, learnt)  # PEFT's own loading refuses to go on learning a soft prompt
+    return attached
+
+
 def _look_at_the_base(
     model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
 ) -> None:
@@ -158,7 +179,7 @@ def _look_at_the_base(
         spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=report.turn,
         should_stop=report.should_stop,
     )
-    _stop_if_asked(report)
+    report.stop_if_asked()
     if measured is not None:
         if not math.isfinite(measured.loss):
             raise UserError(
@@ -213,11 +234,6 @@ def _newest_checkpoint(run: Run, report: Reporter) -> Path | None:
 
 def _step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.removeprefix("step-")) if checkpoint else 0
-
-
-def _stop_if_asked(report: Reporter) -> None:
-    if report.should_stop():
-        raise Stopped
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,18 +2,20 @@
 
     {"messages": [{"role", "content"}, ...]}     a conversation
     {"text": ...}                                a text to go on from
+    {"prompt", "answers", "ranks"}               answers to one prompt, and which is better than which
     {..., "about": {...}}                        either may say where it comes from; no part of a version's hash
 """
 
 import hashlib
 from functools import partial
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 import orjson
 
 from backend.data.readers import clip
 
-RecordKind = Literal["messages", "text"]
+RecordKind = Literal["messages", "text", "preferences"]
+KINDS: dict[RecordKind, str] = {"messages": "conversations", "text": "plain text", "preferences": "preferences"}
 How = Literal["hand", "imported", "template", "generated", "augmented"]
 TURNS_SHOWN = 50
 
@@ -44,13 +46,25 @@ class Text(TypedDict):
     about: NotRequired[About]
 
 
-Record = Conversation | Text
+class Preference(TypedDict):
+    """Answers to one prompt, and which is better than which; a pair has two of them."""
+
+    prompt: list[Message]
+    answers: list[list[Message]]  # each the turns behind the prompt
+    ranks: list[int]  # 1 is the best; equal ranks are a tie
+    margin: NotRequired[float | None]  # how much better the better one is
+    about: NotRequired[About]
+
+
+Record = Conversation | Text | Preference
 
 
 def content(record: Record) -> bytes:
     """What is learnt from, as one line of bytes: the same for the same content, whatever is known about it."""
     if "text" in record:
         return canonical({"text": record["text"]})
+    if "answers" in record:
+        return canonical({name: record[name] for name in ("prompt", "answers", "ranks", "margin") if name in record})
     return canonical({"messages": record["messages"]})
 
 
@@ -66,9 +80,10 @@ def digest(content: bytes) -> bytes:
 
 def prompt_of(record: Record) -> str:
     """What a row asks: its first user turn; the text itself where nothing is asked."""
-    if "messages" in record:
-        return next((turn["content"] for turn in record["messages"] if turn["role"] == "user"), "")
-    return record["text"]
+    if "text" in record:
+        return record["text"]
+    turns = record["prompt"] if "prompt" in record else record["messages"]
+    return next((turn["content"] for turn in turns if turn["role"] == "user"), "")
 
 
 def family_of(record: Record) -> str:
@@ -81,6 +96,14 @@ def how_of(record: Record) -> How:
     return record.get("about", {}).get("how") or "imported"
 
 
+def about_of(value: Any) -> About | None:
+    """What a value says of a row, if it is an `About` and says anything; None where it is somebody else's."""
+    if not isinstance(value, dict):
+        return None
+    known = {name: each for name, each in value.items() if each is not None and each not in ("", [])}
+    return known if known and all(_is_of_about(name, each) for name, each in known.items()) else None  # type: ignore[return-value]
+
+
 def clipped(record: Record, *, max_chars: int = 2000) -> Record:
     """The record with each text cut to be shown: a row of 15 MB would freeze a page."""
     short = partial(clip, max_chars=max_chars)
@@ -88,3 +111,11 @@ def clipped(record: Record, *, max_chars: int = 2000) -> Record:
         return {"text": short(record["text"])}
     turns = record["messages"][:TURNS_SHOWN]
     return {"messages": [{"role": turn["role"], "content": short(turn["content"])} for turn in turns]}
+
+
+def _is_of_about(name: Any, value: Any) -> bool:
+    if name == "tags":
+        return isinstance(value, list) and all(isinstance(tag, str) for tag in value)
+    if name == "how":
+        return value in get_args(How)
+    return name in About.__annotations__ and isinstance(value, str)

@@ -7,16 +7,18 @@ Every shape ends in one of two records, {"messages": [{"role", "content"}, ...]}
 character for character; a row that does not fit is a `RowProblem`, never quietly mended.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from backend.data.records import Message, Record
+from backend.data.records import Message, Record, RecordKind
 from backend.errors import UserError
 from backend.settings import Settings
 
-Shape = Literal["alpaca", "prompt_completion", "messages", "sharegpt", "text"]
+Shape = Literal["alpaca", "prompt_completion", "messages", "sharegpt", "preferences", "text"]
 
 
 class Role(NamedTuple):
@@ -42,6 +44,13 @@ ROLES: dict[Shape, dict[str, Role]] = {
     "messages": {"messages": Role(True, "A list of turns, each with a role and a content.")},
     "sharegpt": {
         "conversations": Role(True, "A list of turns, each with from and value."),
+        "system": Role(False, "How the assistant should behave."),
+    },
+    "preferences": {
+        "prompt": Role(False, "What was asked: a text, or a list of turns. None: it is what both answers begin with."),
+        "chosen": Role(True, "The better answer: a text, a turn, or a list of turns."),
+        "rejected": Role(True, "The worse answer, likewise."),
+        "margin": Role(False, "How much better it is: a number."),
         "system": Role(False, "How the assistant should behave."),
     },
     "text": {"text": Role(True, "A text to go on from, as it is.")},
@@ -71,9 +80,9 @@ class Mapping(Settings):
         return self
 
     @property
-    def record(self) -> Literal["messages", "text"]:
+    def record(self) -> RecordKind:
         """The kind of record its rows become."""
-        return "text" if self.shape == "text" else "messages"
+        return self.shape if self.shape in ("text", "preferences") else "messages"  # type: ignore[return-value]
 
 
 class RowProblem(Exception):
@@ -95,12 +104,10 @@ def parse_mapping(shape: str, columns: dict[str, str | None]) -> Mapping:
 def guess_mapping(rows: list[dict[str, Any]]) -> Mapping | None:
     """The likeliest mapping, from the names of the columns and what is in them; None where nothing is likely.
 
-    Up to 200 rows are looked at. Preference pairs (chosen, rejected) are no demonstrations and are not guessed.
+    Up to 200 rows are looked at.
     """
     columns = _Columns(rows[:200])
-    if columns.named("chosen") and columns.named("rejected"):
-        return None
-    for guess in (_guess_turns, _guess_alpaca, _guess_prompt_completion, _guess_text):
+    for guess in (_guess_preferences, _guess_turns, _guess_alpaca, _guess_prompt_completion, _guess_text):
         if mapping := guess(columns):
             return mapping
     return None
@@ -172,6 +179,14 @@ class _Columns:
                 if {"from", "value"} <= value[0].keys():
                     return "from"
         return None
+
+
+def _guess_preferences(columns: _Columns) -> Mapping | None:
+    chosen, rejected = columns.named("chosen"), columns.named("rejected")
+    if not (chosen and rejected):
+        return None
+    prompt = columns.named("conversations") or columns.playing("prompt", turns=True) or columns.playing("prompt") or columns.playing("instruction")
+    return _mapping(columns, "preferences", prompt=prompt, chosen=chosen, rejected=rejected, margin=columns.named("margin"))
 
 
 def _guess_turns(columns: _Columns) -> Mapping | None:
@@ -252,11 +267,53 @@ def _plain_text(values: dict[str, Any], columns: dict[str, str]) -> Record:
     return {"text": _text(values, columns["text"])}
 
 
+def _preference(values: dict[str, Any], columns: dict[str, str]) -> Record:
+    """A pair as TRL and LLaMA-Factory write it, the prompt apart or as what both conversations begin with."""
+    chosen, rejected = (_turns_or_text(values, columns[side], by="assistant") for side in ("chosen", "rejected"))
+    if "prompt" in columns:
+        prompt = _turns_or_text(values, columns["prompt"], by="user")
+    else:
+        shared = sum(1 for _ in takewhile(lambda turns: turns[0] == turns[1], zip(chosen[:-1], rejected[:-1], strict=False)))
+        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+        if not prompt:
+            raise RowProblem("has no prompt, and its two answers do not begin alike")
+    prompt = _system(values, columns) + prompt
+    for answer in (chosen, rejected):
+        _conversation(prompt + answer)
+    if chosen == rejected:
+        raise RowProblem("has two answers that are the same")
+    record: Record = {"prompt": prompt, "answers": [chosen, rejected], "ranks": [1, 2]}
+    margin = values.get(columns.get("margin", ""))
+    return record if margin in (None, "") else {**record, "margin": _number(margin)}  # type: ignore[typeddict-item,return-value]
+
+
+def _turns_or_text(values: dict[str, Any], column: str, *, by: Literal["user", "assistant"]) -> list[Message]:
+    """A text said by one, one turn, or a list of turns; turns with role and content, or with from and value."""
+    value = values.get(column)
+    turns = [value] if isinstance(value, dict) else value
+    if not isinstance(turns, list):
+        return _said(values, column, by=by)
+    is_sharegpt = any(isinstance(turn, dict) and "from" in turn for turn in turns)
+    keys = {"speaker": "from", "content": "value"} if is_sharegpt else {}
+    return _turns({column: turns}, column, **keys)
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise RowProblem(f'has "{str(value)[:40]}" where the margin should be a number') from None
+    if not math.isfinite(number):
+        raise RowProblem(f"has a margin of {number}")
+    return number
+
+
 _RECORDS: dict[Shape, Callable[[dict[str, Any], dict[str, str]], Record]] = {
     "alpaca": _alpaca,
     "prompt_completion": _prompt_completion,
     "messages": _messages,
     "sharegpt": _sharegpt,
+    "preferences": _preference,
     "text": _plain_text,
 }
 

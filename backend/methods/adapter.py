@@ -53,13 +53,13 @@ class Adapter(MethodSettings):
         """The model with adapters that add nothing until a step is made."""
         from peft import get_peft_model
 
-        from backend.models import shape_of
+        from backend.models import shape_of, task_type
         from backend.tuners.bottleneck import BottleneckConfig
 
         shape = shape_of(model)
         config = BottleneckConfig(
             target_modules=self._places(shape), placement=self.placement, hidden=shape.hidden,
-            bottleneck=self.bottleneck(shape), activation=self.activation, task_type="CAUSAL_LM",
+            bottleneck=self.bottleneck(shape), activation=self.activation, task_type=task_type(model),
         )
         return get_peft_model(model, config)
 

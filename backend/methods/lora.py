@@ -63,11 +63,11 @@ class LowRank(MethodSettings):
         """The model with a correction of zero beside each target: the same answers until a step is made."""
         from peft import LoraConfig, get_peft_model
 
-        from backend.models import shape_of
+        from backend.models import shape_of, task_type
 
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora, use_dora=self.dora,
-            target_modules=[p.path for p in shape_of(model).targets(self.targets)], task_type="CAUSAL_LM",
+            target_modules=[p.path for p in shape_of(model).targets(self.targets)], task_type=task_type(model),
         )
         return get_peft_model(model, config)
 

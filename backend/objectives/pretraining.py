@@ -9,7 +9,6 @@ from backend.examples import IGNORED, Example, LeftOut, example_of
 from backend.objectives import Batch, ObjectiveSettings, Scored
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
 
     from backend.loss import Scorer

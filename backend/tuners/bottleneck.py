@@ -40,6 +40,7 @@ class BottleneckConfig(PeftConfig):
     hidden: int = field(default=0)
     bottleneck: int = field(default=0)
     activation: Literal["relu", "gelu", "silu"] = field(default="relu")
+    modules_to_save: list[str] | None = field(default=None)  # a head that is learnt whole
 
     def __post_init__(self) -> None:
         super().__post_init__()

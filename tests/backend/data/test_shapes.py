@@ -79,7 +79,6 @@ def test_the_mapping_is_guessed_from_names_and_values(row: dict[str, Any], shape
         {"prompt": 1, "completion": 2},
         {"messages": "not a list", "b": "x"},
         {"messages": []},
-        {"prompt": "x", "chosen": "y", "rejected": "z"},
     ],
 )
 def test_nothing_is_guessed_where_nothing_is_likely(row: dict[str, Any]) -> None:
@@ -259,7 +258,7 @@ def test_a_row_that_does_not_fit_says_why(shape: str, values: dict[str, Any], re
         ("alpaca_en_demo.json", "alpaca"),
         ("identity.json", "alpaca"),
         ("c4_demo.jsonl", "text"),
-        ("dpo_en_demo.json", None),
+        ("dpo_en_demo.json", "preferences"),
         ("seed_tasks.jsonl", None),
         ("sst2_dev.tsv", None),
     ],
@@ -267,3 +266,47 @@ def test_a_row_that_does_not_fit_says_why(shape: str, values: dict[str, Any], re
 def test_real_files_are_guessed_or_left_to_the_user(name: str, shape: str | None) -> None:
     guess = guess_mapping(sample_rows(inspect(REAL_DATA / name)))
     assert (guess and guess.shape) == shape
+
+
+# ---- preferences
+
+
+def pair(**changes: Any) -> dict[str, Any]:
+    return {"prompt": [{"role": "user", "content": "Q"}], "answers": [[{"role": "assistant", "content": "good"}], [{"role": "assistant", "content": "bad"}]], "ranks": [1, 2], **changes}
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "Q", "chosen": "good", "rejected": "bad"},
+    {"prompt": [{"role": "user", "content": "Q"}], "chosen": [{"role": "assistant", "content": "good"}], "rejected": [{"role": "assistant", "content": "bad"}]},
+    {"chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "good"}], "rejected": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "bad"}]},
+    {"conversations": [{"from": "human", "value": "Q"}], "chosen": {"from": "gpt", "value": "good"}, "rejected": {"from": "gpt", "value": "bad"}},
+    {"instruction": "Q", "chosen": "good", "rejected": "bad"},
+], ids=["texts", "turns", "implicit prompt", "ShareGPT", "instruction"])  # fmt: skip
+def test_pairs_are_recognised_however_they_are_written(row: dict[str, Any]) -> None:
+    mapping = guess_mapping([row])
+    assert mapping is not None and mapping.record == "preferences"
+    assert to_record(row, mapping) == pair()
+
+
+def test_a_margin_is_a_number_and_may_be_missing() -> None:
+    rows = [{"prompt": "Q", "chosen": "good", "rejected": "bad", "margin": margin} for margin in ("0.5", None, "much", "nan")]
+    mapping = guess_mapping(rows)
+    assert mapping is not None
+    assert (to_record(rows[0], mapping), to_record(rows[1], mapping)) == (pair(margin=0.5), pair())
+    for row, reason in zip(rows[2:], ['has "much" where the margin should be a number', "has a margin of nan"], strict=True):
+        with pytest.raises(RowProblem) as problem:
+            to_record(row, mapping)
+        assert problem.value.reason == reason
+
+
+@pytest.mark.parametrize(("row", "reason"), [
+    ({"prompt": "Q", "chosen": "good"}, 'has no "rejected" text'),
+    ({"prompt": "Q", "chosen": "same", "rejected": "same"}, "has two answers that are the same"),
+    ({"prompt": "Q", "chosen": "good", "rejected": " "}, 'has an empty "rejected"'),
+    ({"prompt": [{"role": "assistant", "content": "A"}], "chosen": "good", "rejected": "bad"}, "begins with the assistant; a user turn comes first"),
+])  # fmt: skip
+def test_a_pair_that_is_none_is_said_so(row: dict[str, Any], reason: str) -> None:
+    mapping = Mapping(shape="preferences", columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"})
+    with pytest.raises(RowProblem) as problem:
+        to_record(row, mapping)
+    assert problem.value.reason == reason

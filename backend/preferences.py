@@ -1,0 +1,50 @@
+"""Preference records as token ids: each answer behind its prompt, labels on the answer alone."""
+
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from backend.data.records import Message, Preference, Record
+from backend.data.tokens import Encoded, encode_messages, encode_prompt
+from backend.examples import Example, LeftOut, Ranking, example_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def rankings(
+    records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int, *, whole: bool = False
+) -> Iterator[Ranking | LeftOut]:
+    """One ranking per record. With `whole`, a record with a text longer than `max_length` is left out, not cut."""
+    for number, record in enumerate(records, start=1):
+        yield _ranking(record, tokenizer, max_length, number, whole=whole)  # type: ignore[arg-type]
+
+
+def _ranking(
+    record: Preference, tokenizer: "PreTrainedTokenizerBase", max_length: int, number: int, *, whole: bool
+) -> Ranking | LeftOut:
+    prompt = encode_prompt(record["prompt"], tokenizer)
+    encoded = [_answered(record["prompt"], answer, prompt, tokenizer) for answer in record["answers"]]
+    if len({tuple(each.ids) for each in encoded}) < len(encoded):
+        return LeftOut(number, "two of its answers are the same")
+    if whole and max(len(each.ids) for each in encoded) > max_length:
+        return LeftOut(number, f"one of its answers ends behind {max_length} tokens")
+    cut = [_cut(each, max_length, number) for each in encoded]
+    if not all(any(label >= 0 for label in example.labels) for example in cut):
+        return LeftOut(number, f"nothing of one of its answers is left within {max_length} tokens")
+    ranking = Ranking(tuple(cut), tuple(record["ranks"]), number, record.get("margin") or 0.0)
+    return ranking if ranking.pairs else LeftOut(number, "all its answers are tied")
+
+
+def _answered(
+    prompt: list[Message], answer: list[Message], prompt_ids: list[int], tokenizer: "PreTrainedTokenizerBase"
+) -> Encoded:
+    """Prompt and answer as tokens; earlier turns of the assistant, which the prompt may hold, are not trained on."""
+    encoded = encode_messages([*prompt, *answer], tokenizer)  # type: ignore[list-item]
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(encoded.ids, prompt_ids, strict=False)))
+    return Encoded(encoded.ids, [trained and at >= shared for at, trained in enumerate(encoded.trained)])
+
+
+def _cut(encoded: Encoded, max_length: int, number: int) -> Example:
+    kept = encoded.cut(max_length)
+    return example_of(kept, cut=len(encoded.ids) - len(kept.ids), row=number)

@@ -1,0 +1,136 @@
+"""Whole runs that learn from preferences, on a tiny model: DPO and a reward model, stopped, resumed and started from a run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from backend import training
+from backend.data.versions import Card, Datasets
+from backend.errors import UserError
+from backend.judging import Judge
+from backend.plan import plan
+from backend.runs import Run, true_events
+from backend.sampling import Sampling
+from backend.specs import RunSpec, parse_spec
+from backend.workspace import Workspace
+from tests.conftest import save_conversations, starter_rows
+
+
+@pytest.fixture(autouse=True)
+def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=4))
+
+
+@pytest.fixture
+def pairs(workspace: Workspace) -> Card:
+    """The starter's answers are better than their first lines."""
+    rows = []
+    for row in starter_rows(24):
+        question, answer = row["messages"]
+        short = {"role": "assistant", "content": answer["content"].split("\n")[0]}
+        rows.append({"prompt": [question], "answers": [[answer], [short]], "ranks": [1, 2], "margin": 0.5})
+    return Datasets(workspace).save(rows, name="pairs", record="preferences", source={"made": "for tests"})
+
+
+def spec_of(card: Card, objective: Any, *, method: Any = "lora", start_from: str | None = None, **training: Any) -> RunSpec:
+    return parse_spec({
+        "data": {"id": card.id, "version": card.version}, "objective": objective, "method": method, "start_from": start_from,
+        "training": {
+            "max_steps": 8, "batch_size": 4, "evaluate_every": 4, "early_stopping": False, "validation_share": 0.2, "precision": "fp32",
+            **training,
+        },
+    })  # fmt: skip
+
+
+def go(run: Run, *, stop_after: int | None = None) -> str:
+    told = 0
+
+    def emit(kind: Any, **fields: Any) -> Any:
+        nonlocal told
+        told += kind == "step"
+        return run.events.append(kind, **fields)
+
+    return training.train(run.spec, run, emit, lambda: stop_after is not None and told >= stop_after)
+
+
+def trained(workspace: Workspace, spec: RunSpec) -> Run:
+    run = Run.create(workspace, spec)
+    assert go(run) == "done", events(run, "finished")
+    return run
+
+
+def events(run: Run, kind: str) -> list[Any]:
+    return [event for event in true_events(run.events.read()[0]) if event["kind"] == kind]
+
+
+def losses(run: Run) -> list[float]:
+    return [event["loss"] for event in events(run, "step")]
+
+
+def test_pairs_come_back_as_they_were_saved(workspace: Workspace, pairs: Card) -> None:
+    first = next(Datasets(workspace).iterate(pairs.id))
+    assert (pairs.record, first["ranks"], first["margin"]) == ("preferences", [1, 2], 0.5)
+    assert first["prompt"] == starter_rows(1)[0]["messages"][:1]
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prefix", "prompt", "adapter"])
+def test_every_method_learns_preferences_directly(method: str, workspace: Workspace, pairs: Card) -> None:
+    run = trained(workspace, spec_of(pairs, "dpo", method=method, max_steps=24, learning_rate=1e-3 if method == "full" else None))
+    steps, held_out = events(run, "step"), events(run, "evaluated")
+    assert held_out[0]["base"] and held_out[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # the model against itself
+    assert steps[-1]["metrics"].keys() == {"accuracy", "margin", "reward of the better", "reward of the worse"}
+    if method in ("full", "lora"):
+        assert steps[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+        assert held_out[-1]["loss"] < 0.6 and held_out[-1]["metrics"]["accuracy"] == 1.0 and held_out[-1]["metrics"]["margin"] > 0.2
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "adapter"])
+def test_a_reward_model_learns_what_is_preferred_and_keeps_its_head(method: str, workspace: Workspace, pairs: Card) -> None:
+    run = trained(workspace, spec_of(pairs, {"name": "reward", "use_margin": False}, method=method, max_steps=60, learning_rate=3e-3))
+    measured = events(run, "evaluated")[-1]
+    assert measured["metrics"]["accuracy"] == 1.0 and measured["units"] == 5
+    assert any("score" in name for name in load_file(next(run.result.glob("*.safetensors"))))
+    conversations = [[*row["prompt"], *answer] for row in Datasets(workspace).rows(pairs.id) for answer in row["answers"]]
+    rewards = Judge(run).rewards(conversations)
+    assert sum(better > worse for better, worse in zip(rewards[::2], rewards[1::2], strict=True)) >= 23
+
+
+@pytest.mark.parametrize("objective", ["dpo", "reward"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(objective: str, workspace: Workspace, pairs: Card) -> None:
+    spec = spec_of(pairs, objective, method={"name": "lora", "dropout": 0.1})
+    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
+    assert go(broken, stop_after=3) == "stopped" and go(broken) == "done"
+    assert losses(broken) == losses(whole)
+    ours, theirs = (load_file(run.result / "adapter_model.safetensors") for run in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prompt"])
+def test_a_run_goes_on_from_another_and_is_measured_from_there(method: str, workspace: Workspace, pairs: Card) -> None:
+    answers = save_conversations(workspace, starter_rows(24))
+    taught = trained(workspace, spec_of(answers, "sft", method=method))
+    child = trained(workspace, spec_of(pairs, "dpo", method=method, start_from=taught.id))
+    assert events(child, "evaluated")[0]["loss"] == pytest.approx(0.6931, abs=1e-4)  # the reference is where it started
+    again = trained(workspace, spec_of(answers, "sft", method=method, start_from=taught.id))
+    assert events(again, "evaluated")[0]["loss"] == pytest.approx(events(taught, "evaluated")[-1]["loss"], rel=1e-3)
+
+
+def test_what_cannot_work_is_said_before_the_start(workspace: Workspace, pairs: Card, dataset: Card) -> None:
+    with pytest.raises(UserError, match="A reward model is not learnt by Prompt"):
+        plan(spec_of(pairs, "reward", method="prompt"), workspace)
+    with pytest.raises(UserError, match="learns from preferences, and questions holds conversations"):
+        plan(spec_of(dataset, "dpo"), workspace)
+    taught = trained(workspace, spec_of(dataset, "sft", method="prompt"))
+    with pytest.raises(UserError, match="was trained by Prompt"):
+        plan(spec_of(pairs, "dpo", start_from=taught.id), workspace)
+    with pytest.raises(UserError, match="is no reward model"):
+        Judge(taught)
+
+
+def test_the_plan_counts_both_answers(workspace: Workspace, pairs: Card, tmp_path: Path) -> None:
+    found = plan(spec_of(pairs, "dpo"), workspace)
+    assert (found.rows, found.train_rows, found.validation_rows) == (24, 19, 5)
+    assert found.tokens_per_epoch > 19 * 60

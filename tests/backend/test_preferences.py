@@ -1,0 +1,193 @@
+"""Preferences: how answers become tokens, and the same losses as TRL's DPOTrainer and RewardTrainer on the same rows."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+
+from backend import models
+from backend.examples import LeftOut, Ranking
+from backend.loss import HeadLogprobs, RewardScorer, Scorer
+from backend.objectives import Batch, ObjectiveSettings, parse
+from backend.preferences import rankings
+from tests.conftest import starter_rows
+
+ROWS = 8
+
+
+def said(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+def pairs(count: int = ROWS) -> list[dict[str, Any]]:
+    """The starter's answer is better than its first line alone."""
+    made = []
+    for row in starter_rows(count):
+        question, answer = row["messages"]
+        short = answer["content"].split("\n")[0]
+        made.append({"prompt": [question], "answers": [[answer], [said("assistant", short)]], "ranks": [1, 2]})
+    return made
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> PreTrainedTokenizerBase:
+    return models.load_tokenizer(tiny_model)
+
+
+def load(folder: Path, head: str = "language", seed: int = 0) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    return models.load(folder, torch.float32, device=torch.device("cpu"), head=head)
+
+
+def made(records: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, *, max_length: int = 512, whole: bool = False) -> list[Any]:
+    return list(rankings(records, tokenizer, max_length, whole=whole))  # type: ignore[arg-type]
+
+
+def with_reference(examples: list[Ranking], model: PreTrainedModel) -> list[Ranking]:
+    from dataclasses import replace
+
+    scorer, objective = Scorer(model, model), parse("dpo")
+    with torch.no_grad():
+        batches = [objective.collate([example], 0) for example in examples]
+        return [replace(e, reference=tuple(scorer.logprobs(b["input_ids"], b["labels"]).tolist())) for e, b in zip(examples, batches, strict=True)]
+
+
+# ---- tokens
+
+
+def test_only_the_last_answer_is_learnt_from(tokenizer: PreTrainedTokenizerBase) -> None:
+    prompt = [said("system", "Be brief."), said("user", "One?"), said("assistant", "Earlier."), said("user", "Two?")]
+    (ranking,) = made([{"prompt": prompt, "answers": [[said("assistant", "Yes.")], [said("assistant", "No.")]], "ranks": [1, 2]}], tokenizer)
+    learnt = [tokenizer.decode([label for label in sequence.labels if label >= 0]) for sequence in ranking.sequences]
+    assert learnt == ["Yes.<|im_end|>\n", "No.<|im_end|>\n"]
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"answers": [[said("assistant", "Same.")], [said("assistant", "Same.")]]}, "two of its answers are the same"),
+    ({"ranks": [1, 1]}, "all its answers are tied"),
+    ({"prompt": [said("user", "why " * 100)]}, "nothing of one of its answers is left within 40 tokens"),
+])  # fmt: skip
+def test_what_cannot_be_learnt_from_is_left_out_with_the_reason(change: dict[str, Any], reason: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    row = {"prompt": [said("user", "Hi?")], "answers": [[said("assistant", "Yes.")], [said("assistant", "No.")]], "ranks": [1, 2]}
+    assert made([row | change], tokenizer, max_length=40) == [LeftOut(1, reason)]
+
+
+def test_a_reward_model_never_judges_half_an_answer(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert made(pairs(1), tokenizer, max_length=30, whole=True) == [LeftOut(1, "one of its answers ends behind 30 tokens")]
+
+
+def test_a_ranking_of_four_is_six_pairs_in_one_batch(tokenizer: PreTrainedTokenizerBase) -> None:
+    answers = [[said("assistant", text)] for text in ("one", "two", "three", "four")]
+    (ranking,) = made([{"prompt": [said("user", "Hi?")], "answers": answers, "ranks": [2, 1, 3, 3]}], tokenizer)
+    batch = parse("dpo").collate([ranking, *made(pairs(1), tokenizer)], 0)
+    assert ranking.pairs == [(0, 2), (0, 3), (1, 0), (1, 2), (1, 3)]  # the two tied answers make no pair
+    assert (batch["better"].tolist(), batch["worse"].tolist()) == ([0, 0, 1, 1, 1, 4], [2, 3, 0, 2, 3, 5])
+    assert batch["share"].tolist() == pytest.approx([0.2] * 5 + [1.0])
+    assert parse("dpo").batch_weight(batch) == 2
+
+
+# ---- log probabilities
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_log_probabilities_and_their_gradients_are_those_of_full_logits(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backend import loss
+
+    monkeypatch.setitem(loss.CHUNK, "cpu", chunk)
+    numbers = torch.Generator().manual_seed(0)
+    hidden, weight, bias = (torch.randn(*size, generator=numbers).requires_grad_() for size in ((9, 16), (50, 16), (50,)))
+    targets, upstream = torch.randint(0, 50, (9,), generator=numbers), torch.randn(9, generator=numbers)
+    theirs = F.linear(hidden, weight, bias).log_softmax(-1)[torch.arange(9), targets]
+    ours = HeadLogprobs.apply(hidden, weight, bias, targets)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    wanted = torch.autograd.grad((theirs * upstream).sum(), [hidden, weight, bias])
+    for mine, their in zip(torch.autograd.grad((ours * upstream).sum(), [hidden, weight, bias]), wanted, strict=True):
+        torch.testing.assert_close(mine, their, atol=1e-5, rtol=1e-4)
+
+
+# ---- parity with TRL
+
+
+def trl_rows() -> Dataset:
+    return Dataset.from_list([{"prompt": row["prompt"], "chosen": row["answers"][0], "rejected": row["answers"][1]} for row in pairs()])
+
+
+def one_batch(trainer: Any) -> dict[str, torch.Tensor]:
+    (batch,) = trainer.get_train_dataloader()
+    return batch
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder), "per_device_train_batch_size": 100, "use_cpu": True, "bf16": False, "report_to": [],
+        "gradient_checkpointing": False, "disable_tqdm": True, "dataloader_pin_memory": False, "max_length": 512,
+    }  # fmt: skip
+
+
+def our_loss(objective: ObjectiveSettings, scorer: Any, batch: Batch) -> torch.Tensor:
+    return objective.score(scorer, batch).loss / objective.batch_weight(batch)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "hinge"])
+def test_direct_preference_optimisation(loss: str, tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    reference, policy = load(tiny_model), load(tiny_model)
+    with torch.no_grad():  # a policy that has moved, so that no term is zero
+        for parameter in policy.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    arguments = DPOConfig(**settings(tmp_path), beta=0.3, loss_type=[loss])
+    trainer = DPOTrainer(policy, ref_model=reference, args=arguments, train_dataset=trl_rows(), processing_class=tokenizer)
+    batch = one_batch(trainer)
+    policy.eval()
+    theirs = trainer.compute_loss(policy, batch)
+    objective = parse({"name": "dpo", "beta": 0.3, "loss": loss})
+    ours = objective.collate(with_reference(made(pairs(), tokenizer), reference), 0)
+    their_rows = sorted(ids[mask.bool()].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True))
+    assert their_rows == sorted(ids[:length].tolist() for ids, length in zip(ours["input_ids"], ours["lengths"], strict=True))
+    mine = our_loss(objective, Scorer(policy, policy), ours)
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)
+    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    for a, b in zip(torch.autograd.grad(mine, parameters), torch.autograd.grad(theirs, parameters), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("centring", [0.0, 0.1])
+@pytest.mark.parametrize("margin", [None, 0.7])
+def test_reward_model(centring: float, margin: float | None, tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    model = load(tiny_model, "scalar")
+    model.config.pad_token_id = tokenizer.convert_tokens_to_ids("<|im_start|>")  # TRL pools before the first padding token
+    rows, records = trl_rows(), pairs()
+    if margin is not None:
+        rows = rows.add_column("margin", [margin] * len(rows))
+        records = [{**record, "margin": margin} for record in records]
+    arguments = RewardConfig(**settings(tmp_path), center_rewards_coefficient=centring or None, pad_token="<|im_start|>")
+    trainer = RewardTrainer(model, args=arguments, train_dataset=rows, processing_class=models.load_tokenizer(tiny_model))
+    theirs = trainer.compute_loss(model.eval(), one_batch(trainer))
+    objective = parse({"name": "reward", "centring": centring})
+    ours = our_loss(objective, RewardScorer(model, model), objective.collate(made(records, tokenizer, whole=True), 0))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_a_ranking_counts_once_whatever_its_length(tiny_model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """-1 / (K choose 2) sum of log sigmoid(r_w - r_l), as in InstructGPT; answer by answer, by torch alone."""
+    model = load(tiny_model, "scalar")
+    texts = ["one answer", "another", "a third one, longer", "bad"]
+    answers = [[said("assistant", text)] for text in texts]
+    record = {"prompt": [said("user", "Hi?")], "answers": answers, "ranks": [1, 2, 3, 4]}
+    objective = parse("reward")
+    ours = our_loss(objective, RewardScorer(model, model), objective.collate(made([record], tokenizer, whole=True), 0))
+    with torch.no_grad():
+        rewards = []
+        for answer in answers:
+            ids = tokenizer.apply_chat_template([*record["prompt"], *answer], return_tensors="pt", return_dict=True)["input_ids"]
+            rewards.append(model.score(model.model(ids).last_hidden_state[0, -1]).item())
+    terms = [F.logsigmoid(torch.tensor(rewards[a] - rewards[b])).item() for a, b in combinations(range(4), 2)]
+    assert ours.item() == pytest.approx(-sum(terms) / 6, abs=1e-5)
