@@ -59,7 +59,26 @@ class Ranking:
         return [(a, b) for a in places for b in places if self.ranks[a] < self.ranks[b]]
 
 
-AnyExample = Example | Ranking
+@dataclass(frozen=True)
+class Rated:
+    """An answer that was called good or bad; and the same prompt with an answer that belongs to another one."""
+
+    sequences: tuple[Example, Example]
+    good: bool
+    row: int
+    reference: tuple[float, ...] = ()  # log p of both before training
+
+    @property
+    def length(self) -> int:
+        """Tokens of its longer sequence."""
+        return max(len(sequence.input_ids) for sequence in self.sequences)
+
+    @property
+    def cut(self) -> int:
+        return self.sequences[0].cut
+
+
+AnyExample = Example | Ranking | Rated
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,16 @@ def collate_rankings(rankings: Sequence[Ranking], pad: int) -> dict[str, "torch.
         **batch, "better": torch.tensor(better), "worse": torch.tensor(worse), "share": torch.tensor(share),
         "margin": torch.tensor(margin), "reference": torch.tensor(reference), "rankings": torch.tensor(len(rankings)),
     }
+
+
+def collate_rated(answers: Sequence[Rated], pad: int) -> dict[str, "torch.Tensor"]:
+    """Each answer as a row, and behind it the mismatched one; and {"good": [answers], "reference": [rows]}."""
+    import torch
+
+    batch = collate([sequence for answer in answers for sequence in answer.sequences], pad)
+    reference = [value for answer in answers for value in answer.reference or (0.0, 0.0)]
+    good = torch.tensor([answer.good for answer in answers])
+    return {**batch, "good": good, "reference": torch.tensor(reference)}
 
 
 class LikeLengths:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from backend.data.records import Message, Preference, Record
 from backend.data.tokens import Encoded, encode_messages, encode_prompt
-from backend.examples import Example, LeftOut, Ranking, example_of
+from backend.examples import Example, LeftOut, Ranking, Rated, example_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,6 +18,24 @@ def rankings(
     """One ranking per record. With `whole`, a record with a text longer than `max_length` is left out, not cut."""
     for number, record in enumerate(records, start=1):
         yield _ranking(record, tokenizer, max_length, number, whole=whole)  # type: ignore[arg-type]
+
+
+def rated(records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Iterator[Rated | LeftOut]:
+    """One example per answer: good where it is ranked first. Its mismatched answer is the one before it, round and round."""
+    asked: list[tuple[list[int], list[int], bool, int]] = []  # prompt, answer, whether it is good, number of its record
+    for number, record in enumerate(records, start=1):
+        prompt = encode_prompt(record["prompt"], tokenizer)  # type: ignore[typeddict-item]
+        for answer, rank in zip(record["answers"], record["ranks"], strict=True):  # type: ignore[typeddict-item]
+            encoded = _answered(record["prompt"], answer, prompt, tokenizer)  # type: ignore[typeddict-item]
+            start = encoded.trained.index(True) if True in encoded.trained else len(encoded.ids)
+            if start < min(len(encoded.ids), max_length):
+                asked.append((encoded.ids[:start], encoded.ids[start:], rank == 1, number))
+            else:
+                yield LeftOut(number, f"nothing of one of its answers is left within {max_length} tokens")
+    for place, (prompt, answer, good, number) in enumerate(asked):
+        other = asked[place - 1][1]
+        sequences = tuple(_cut(Encoded(prompt + said, [False] * len(prompt) + [True] * len(said)), max_length, number) for said in (answer, other))
+        yield Rated(sequences, good, number)  # type: ignore[arg-type]
 
 
 def _ranking(

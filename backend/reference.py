@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from backend.device import device
 from backend.evaluation import in_order, on_device
-from backend.examples import Ranking
+from backend.examples import Ranking, Rated
 from backend.generation import evaluating
 from backend.loss import scorer_of
 from backend.plan import Rows
@@ -40,7 +40,7 @@ def refer(
 
 
 def _logprobs(
-    model: torch.nn.Module, spec: RunSpec, examples: Sequence[Ranking], *, pad: int, batch_size: int,
+    model: torch.nn.Module, spec: RunSpec, examples: Sequence[Ranking | Rated], *, pad: int, batch_size: int,
     autocast: torch.dtype | None, report: Reporter,
 ) -> torch.Tensor:
     """log p of every answer of the examples, in their order: [answers], in fp32."""
@@ -51,12 +51,12 @@ def _logprobs(
         tensors = on_device(spec.objective.collate(batch, pad))
         with report.turn(), evaluating(model), torch.autocast(device().type, dtype=autocast, enabled=autocast is not None):
             values = iter(scorer.logprobs(tensors["input_ids"], tensors["labels"]).tolist())
-        found |= {id(ranking): [next(values) for _ in ranking.sequences] for ranking in batch}
+        found |= {id(example): [next(values) for _ in example.sequences] for example in batch}
         report.note_memory()
     return torch.tensor([value for example in examples for value in found[id(example)]], dtype=torch.float32)
 
 
-def _with(examples: Sequence[Ranking], values: torch.Tensor) -> list[Ranking]:
+def _with(examples: Sequence[Ranking | Rated], values: torch.Tensor) -> list[Ranking | Rated]:
     """The examples with their answers' values, taken in order."""
     rest = iter(values.tolist())
     return [replace(example, reference=tuple(next(rest) for _ in example.sequences)) for example in examples]

@@ -98,7 +98,7 @@ def test_a_reward_model_learns_what_is_preferred_and_keeps_its_head(method: str,
     assert sum(better > worse for better, worse in zip(rewards[::2], rewards[1::2], strict=True)) >= 23
 
 
-@pytest.mark.parametrize("objective", ["dpo", "reward"])
+@pytest.mark.parametrize("objective", ["dpo", "kto", "reward"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(objective: str, workspace: Workspace, pairs: Card) -> None:
     spec = spec_of(pairs, objective, method={"name": "lora", "dropout": 0.1})
     whole, broken = trained(workspace, spec), Run.create(workspace, spec)
@@ -128,6 +128,13 @@ def test_what_cannot_work_is_said_before_the_start(workspace: Workspace, pairs: 
         plan(spec_of(pairs, "dpo", start_from=taught.id), workspace)
     with pytest.raises(UserError, match="is no reward model"):
         Judge(taught)
+
+
+def test_good_and_bad_answers_are_told_apart_without_pairs(workspace: Workspace, pairs: Card) -> None:
+    run = trained(workspace, spec_of(pairs, "kto", max_steps=24))
+    held_out = events(run, "evaluated")
+    assert held_out[0]["loss"] == pytest.approx(0.5, abs=1e-3) and held_out[-1]["loss"] < 0.485
+    assert held_out[-1]["units"] == 10 and held_out[-1]["metrics"]["accuracy"] > 0.8
 
 
 def test_the_plan_counts_both_answers(workspace: Workspace, pairs: Card, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Preferences: how answers become tokens, and the same losses as TRL's DPOTrainer and RewardTrainer on the same rows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
 
 from backend import models
-from backend.examples import LeftOut, Ranking
+from backend.examples import LeftOut, collate
 from backend.loss import HeadLogprobs, RewardScorer, Scorer
 from backend.objectives import Batch, ObjectiveSettings, parse
 from backend.preferences import rankings
@@ -50,12 +51,10 @@ def made(records: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, 
     return list(rankings(records, tokenizer, max_length, whole=whole))  # type: ignore[arg-type]
 
 
-def with_reference(examples: list[Ranking], model: PreTrainedModel) -> list[Ranking]:
-    from dataclasses import replace
-
-    scorer, objective = Scorer(model, model), parse("dpo")
+def with_reference(examples: list[Any], model: PreTrainedModel) -> list[Any]:
+    scorer = Scorer(model, model)
     with torch.no_grad():
-        batches = [objective.collate([example], 0) for example in examples]
+        batches = [collate(example.sequences, 0) for example in examples]
         return [replace(e, reference=tuple(scorer.logprobs(b["input_ids"], b["labels"]).tolist())) for e, b in zip(examples, batches, strict=True)]
 
 
@@ -156,6 +155,45 @@ def test_direct_preference_optimisation(loss: str, tiny_model: Path, tokenizer: 
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     for a, b in zip(torch.autograd.grad(mine, parameters), torch.autograd.grad(theirs, parameters), strict=True):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weight", [1.0, 1.7])
+def test_kahneman_tversky_optimisation(weight: float, tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    reference, policy = load(tiny_model), load(tiny_model)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter += 0.03 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    rows = [
+        {"prompt": row["prompt"], "completion": answer, "label": rank == 1}
+        for row in pairs() for answer, rank in zip(row["answers"], row["ranks"], strict=True)
+    ]
+    arguments = KTOConfig(**settings(tmp_path), beta=0.3, desirable_weight=weight)
+    trainer = KTOTrainer(policy, ref_model=reference, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    batch = one_batch(trainer)
+    theirs = trainer.compute_loss(policy.eval(), batch)
+    objective = parse({"name": "kto", "beta": 0.3, "desirable_weight": weight})
+    examples = list(objective.examples(pairs(), tokenizer, 512))
+    ours = objective.collate(with_reference(examples, reference), 0)
+    scored = objective.score(Scorer(policy, policy), ours)
+    torch.testing.assert_close(scored.loss / objective.batch_weight(ours), theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_smoothing_expects_some_pairs_to_be_the_wrong_way_round(smoothing: float, tiny_model: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """TRL's "robust" loss is this one less constants; here by the formula of cDPO, pair by pair."""
+    model = load(tiny_model)
+    examples = made(pairs(3), tokenizer)
+    objective = parse({"name": "dpo", "beta": 0.5, "label_smoothing": smoothing})
+    ours = our_loss(objective, Scorer(model, model), objective.collate(examples, 0)).item()
+    terms = []
+    for example in examples:
+        batch = objective.collate([example], 0)
+        with torch.no_grad():
+            better, worse = Scorer(model, model).logprobs(batch["input_ids"], batch["labels"])
+        delta = 0.5 * (better - worse)
+        terms.append((-(1 - smoothing) * F.logsigmoid(delta) - smoothing * F.logsigmoid(-delta)).item())
+    assert ours == pytest.approx(sum(terms) / 3, rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")
