@@ -1,0 +1,360 @@
+"""What people bring in real life, a test for each case: accepted, or said in a sentence, and never a version harmed."""
+
+import csv
+import io
+import json
+import os
+import pickle
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend.data.importing import CONTRADICTION, DUPLICATE, check, import_file, preview
+from backend.data.readers import BrokenRow, Row, Source, inspect, inspect_folder, read_rows, sample_rows
+from backend.data.shapes import Mapping, guess_mapping
+from backend.data.versions import Datasets
+from backend.errors import UserError
+from backend.workspace import Workspace, is_id
+
+PAIRS = Mapping(shape="prompt_completion", columns={"prompt": "prompt", "completion": "completion"})
+MESSAGES = Mapping(shape="messages", columns={"messages": "messages"})
+TEXTS = Mapping(shape="text", columns={"text": "text"})
+CATS = [{"prompt": "Où est le chat ?", "completion": "Près du château."}, {"prompt": "Why?", "completion": "It purrs."}]
+
+
+@pytest.fixture
+def datasets(tmp_path: Path) -> Datasets:
+    return Datasets(Workspace(tmp_path / "workspace").prepare())
+
+
+def write(folder: Path, content: bytes | str, *, name: str = "cats") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def lines(rows: list[Any]) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
+
+
+def table(rows: list[dict[str, str]], *, delimiter: str = ",") -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def parquet_bytes(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
+def values(source: Source) -> list[dict[str, Any]]:
+    return [row.values for row in read_rows(source) if isinstance(row, Row)]
+
+
+def stored(datasets: Datasets) -> dict[str, bytes]:
+    """Every file there is of the saved versions."""
+    return {str(path.relative_to(datasets.root)): path.read_bytes() for path in datasets.root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("text", [lines(CATS), json.dumps(CATS, indent=1), table(CATS).replace("\r\n", "\n")])
+def test_utf8_with_bom_crlf_blank_lines_json_array_and_jsonl_are_accepted(
+    tmp_path: Path, text: str, line_end: str, mark: str
+) -> None:
+    assert values(inspect(write(tmp_path, mark + text.replace("\n", line_end)))) == CATS
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_latin1_or_utf16_csv_has_its_encoding_found_shown_and_changeable(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, table(CATS).encode(encoding))
+    source = inspect(path)
+    assert values(source) == CATS
+    assert source.encoding == ("cp1252" if encoding == "latin-1" else encoding)  # alike but for marks that are no letters
+    assert inspect(path, encoding=encoding).encoding == encoding
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"prompt,completion\n", "has no rows"),
+        (b"[]", "has no rows"),
+        (b"[ ]\n", "has no rows"),
+    ],
+)
+def test_no_bytes_a_header_only_and_an_empty_list_are_said(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        inspect(write(tmp_path, content, name="cats.csv"))
+
+
+def test_one_row_is_allowed(datasets: Datasets, tmp_path: Path) -> None:
+    source = inspect(write(tmp_path, lines(CATS[:1])))
+    assert check(source, PAIRS).rows == 1
+    assert import_file(datasets, source, PAIRS, name="one").rows == 1
+
+
+@pytest.mark.parametrize(("write_rows", "text"), [(table, "x" * 200_000), (lines, "é\n" * 5_000_000)], ids=["cell", "line"])
+def test_a_cell_of_200_000_characters_and_a_line_of_15_mb_load_and_are_clipped_to_be_shown(
+    datasets: Datasets, tmp_path: Path, write_rows: Any, text: str
+) -> None:
+    source = inspect(write(tmp_path, write_rows([{"prompt": text, "completion": "y"}])))
+    seen = preview(source, PAIRS)
+    assert len(repr(seen)) < 10_000
+    card = import_file(datasets, source, PAIRS, name="long")
+    (record,) = datasets.iterate(card.id)
+    assert record["messages"][0]["content"] == text
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_broken_line_is_named_with_its_text_and_skipped_on_consent(datasets: Datasets, tmp_path: Path, number: int) -> None:
+    rows: list[Any] = [*CATS]
+    rows.insert(number - 1, '{"prompt": "Whi')
+    source = inspect(write(tmp_path, lines(rows), name="cats.jsonl"))
+    with pytest.raises(UserError) as refusal:
+        import_file(datasets, source, PAIRS, name="cats")
+    assert refusal.value.problems[0].startswith(f"Row {number} of cats.jsonl is not valid JSON")
+    assert refusal.value.problems[0].endswith('It begins: {"prompt": "Whi')
+    assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True).rows == 2
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_semicolons_and_tabs_are_found_and_shown(tmp_path: Path, delimiter: str) -> None:
+    source = inspect(write(tmp_path, table(CATS, delimiter=delimiter)))
+    assert source.delimiter == delimiter and values(source) == CATS
+
+
+def test_na_none_null_and_numbers_in_a_table_stay_text(datasets: Datasets, tmp_path: Path) -> None:
+    odd = ["NA", "None", "null", "0123", "1e5", "nan", "TRUE", "1.0"]
+    source = inspect(write(tmp_path, table([{"prompt": each, "completion": each} for each in odd])))
+    card = import_file(datasets, source, PAIRS, name="odd")
+    assert [record["messages"][1]["content"] for record in datasets.iterate(card.id)] == odd
+
+
+def test_missing_columns_mixed_types_and_nulls_are_shown_counted_and_left_out_on_consent(
+    datasets: Datasets, tmp_path: Path
+) -> None:
+    rows = [
+        *CATS,
+        {"prompt": "x"},
+        {"prompt": "x", "completion": 3},
+        {"prompt": None, "completion": "y", "id": [1]},
+        {"other": 1},
+    ]
+    source = inspect(write(tmp_path, lines(rows), name="cats.jsonl"))
+    assert {column.name: column.kinds for column in preview(source).columns} == {
+        "prompt": {"text": 4, "nothing": 2}, "completion": {"text": 3, "nothing": 2, "number": 1},
+        "id": {"nothing": 5, "list": 1}, "other": {"nothing": 5, "number": 1},
+    }  # fmt: skip
+    found = check(source, PAIRS)
+    assert found.rows == 2 and sum(found.left_out.values()) == 4
+    with pytest.raises(UserError, match="4 rows of 6 cannot be used"):
+        import_file(datasets, source, PAIRS, name="cats")
+    assert stored(datasets) == {}
+    assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True).left_out == found.left_out
+
+
+def test_wrong_role_order_unknown_roles_and_no_answer_are_listed_by_row(tmp_path: Path) -> None:
+    def turns(*roles: str) -> dict[str, Any]:
+        return {"messages": [{"role": role, "content": "hi"} for role in roles]}
+
+    rows = [
+        turns("user", "assistant"),
+        turns("assistant", "user"),
+        turns("user", "narrator"),
+        turns("user"),
+        turns("user", "user", "assistant"),
+    ]
+    found = check(inspect(write(tmp_path, lines(rows))), MESSAGES)
+    assert [(problem.number, problem.reason) for problem in found.problems] == [
+        (2, "begins with the assistant; a user turn comes first"),
+        (3, 'has an unknown role "narrator"'),
+        (4, "has no assistant turn"),
+        (5, "has two user turns in a row"),
+    ]
+
+
+def test_empty_completions_duplicates_and_contradictions_are_counted(datasets: Datasets, tmp_path: Path) -> None:
+    rows = [*CATS, CATS[0], {**CATS[1], "completion": "It sleeps."}, {**CATS[1], "completion": " "}]
+    source = inspect(write(tmp_path, lines(rows)))
+    found = check(source, PAIRS)
+    assert found.notes == {DUPLICATE: 1, CONTRADICTION: 1}
+    assert found.left_out == {'has an empty "completion"': 1}
+    assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True, drop_duplicates=True).rows == 3
+
+
+def test_pairs_with_the_same_answer_twice_or_a_side_missing_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "chosen": "same", "rejected": "same"},
+        {"prompt": "a", "chosen": "x"},
+        {"prompt": "a", "chosen": "x", "rejected": "y"},
+    ]
+    source = inspect(write(tmp_path, lines(rows)))
+    mapping = guess_mapping(sample_rows(source))
+    assert mapping is not None and mapping.record == "preferences"
+    found = check(source, mapping)
+    assert (found.rows, found.left_out) == (1, {"has two answers that are the same": 1, 'has no "rejected" text': 1})
+
+
+@pytest.mark.parametrize("write_rows", [table, lines, json.dumps, parquet_bytes])
+def test_emoji_right_to_left_zero_width_and_formulas_are_stored_as_they_are(
+    datasets: Datasets, tmp_path: Path, write_rows: Any
+) -> None:
+    odd = [
+        "😀👩‍👩‍👧",
+        "שלום עולם",
+        "a\u200bb\u202ec",
+        '=HYPERLINK("http://x","y")',
+        "+1",
+        "@SUM(A1)",
+        "<script>alert(1)</script>",
+    ]
+    source = inspect(write(tmp_path, write_rows([{"prompt": each, "completion": each} for each in odd])))
+    card = import_file(datasets, source, PAIRS, name="odd")
+    assert [record["messages"][0]["content"] for record in datasets.iterate(card.id)] == odd
+
+
+def test_a_large_file_is_imported_in_bounded_memory_with_progress(datasets: Datasets, tmp_path: Path) -> None:
+    with (tmp_path / "large.jsonl").open("w") as file:
+        for number in range(2_000):
+            file.write(json.dumps({"prompt": f"{number} " + "word " * 1200, "completion": "y"}) + "\n")
+    source = inspect(tmp_path / "large.jsonl")
+    assert source.size > 12_000_000
+    shares: list[float] = []
+    tracemalloc.start()
+    for _ in read_rows(source, progress=shares.append):
+        pass
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 3_000_000
+    assert shares == sorted(shares) and len(shares) > 90 and shares[-1] == 1
+
+
+def test_corrupt_parquet_is_said_and_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
+    whole = parquet_bytes(CATS)
+    assert values(inspect(write(tmp_path, table(CATS), name="cats.parquet"))) == CATS
+    assert values(inspect(write(tmp_path, whole, name="cats.csv"))) == CATS
+    for damaged in (whole[:-9], whole[:60], whole[:40] + b"\xff" * 40 + whole[80:]):
+        with pytest.raises(UserError, match=r"cats\.parquet is a damaged or incomplete Parquet file"):
+            list(read_rows(inspect(write(tmp_path, damaged, name="cats.parquet"))))
+
+
+def test_archives_pickles_programs_and_links_are_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("cats.csv", table(CATS))
+    for content, name, said in [
+        (out.getvalue(), "cats.csv", "a zip archive"),
+        (pickle.dumps(CATS), "cats.jsonl", "a pickle"),
+        (b"print('hello')\n", "cats.py", "a Python program"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            inspect(write(tmp_path, content, name=name))
+    (tmp_path / "link.csv").symlink_to(write(tmp_path, table(CATS)))
+    with pytest.raises(UserError, match="is a link"):
+        inspect(tmp_path / "link.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "x" * 300 + ".csv", "長い名前.csv", "<b>cats</b>.csv", "a\nb.csv", "\ud800.csv"]
+)
+def test_names_of_any_kind_are_shown_and_stored_under_our_own_id(datasets: Datasets, tmp_path: Path, name: str) -> None:
+    source = inspect(write(tmp_path, table(CATS)), name=name)
+    card = import_file(datasets, source, PAIRS, name=name)
+    assert is_id(card.id)
+    assert all(path.split("/")[0] == card.id for path in stored(datasets))
+    json.dumps(card.source).encode()
+
+
+def test_a_file_changed_between_preview_and_start_is_refused_and_a_saved_version_stays(
+    datasets: Datasets, tmp_path: Path
+) -> None:
+    path = write(tmp_path, lines(CATS))
+    source = inspect(path)
+    card = import_file(datasets, source, PAIRS, name="cats")
+    before = stored(datasets)
+    path.write_text(lines(CATS[:1]))
+    os.utime(path, (1, 1))
+    with pytest.raises(UserError, match="has changed"):
+        import_file(datasets, source, PAIRS, name="cats")
+    assert stored(datasets) == before and len(list(datasets.iterate(card.id))) == 2
+
+
+# ---- whatever else
+
+ENDINGS = ["", ".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".parquet", ".py"]
+PIECES = [
+    b'{"a":1}', b'{"text":"x","b":[1,2]}', b"\n", b"\r", b"\r\n", b'"', b",", b"\t", b";", b"|", b"text", b"prompt,completion", b"[", b"]",
+    b"{", b"}", b'{"data":[{"a":1}]}', b"\xff", b"\xc3\xa9", b"caf\xe9", b"\\ud800", b'{"a":"\\ud800"}', b'{"a":99999999999999999999}',
+    b'{"a":NaN}', b" ", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"1", b"Once upon a time, ", b"PAR1", b"PK\x03\x04", b"#!", b"\x00",
+    b'{"id":1,"data":{"text":"x"},"annotations":[{"result":[{"from_name":"c","type":"choices","value":{"choices":["a"]}}]}]}',
+    b'{"id":1,"data":{},"annotations":[7]}', b'{"annotator":1,"annotation_id":2,"lead_time":3,"c":[["x"]]}', b"[" * 2000, b'{"a":' * 2000,
+]  # fmt: skip
+ANY_BYTES = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.sampled_from(PIECES), max_size=10).map(b"".join),
+    st.lists(st.sampled_from(PIECES), max_size=10).map(b"\n".join),
+    st.lists(st.sampled_from(PIECES), max_size=6).map(lambda pieces: b"[" + b",".join(pieces) + b"]"),
+    st.text(max_size=60).map(lambda text: text.encode("utf-16", "surrogatepass")),
+    st.tuples(st.integers(4, 400), st.binary(max_size=9)).map(lambda cut: parquet_bytes(CATS)[: cut[0]] + cut[1]),
+)
+EXAMPLES = settings(
+    max_examples=250, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+
+
+@given(
+    content=ANY_BYTES,
+    ending=st.sampled_from(ENDINGS),
+    format=st.sampled_from([None, None, None, "csv", "json", "jsonl", "documents"]),
+)
+@EXAMPLES
+def test_no_bytes_under_any_ending_end_in_anything_but_rows_or_a_sentence(
+    datasets: Datasets, tmp_path: Path, content: bytes, ending: str, format: str | None
+) -> None:
+    path = write(tmp_path, content, name=f"any{ending}")
+    before = stored(datasets)
+    try:
+        source = inspect(path, format=format)
+        rows = list(read_rows(source))
+        mapping = guess_mapping(sample_rows(source)) or TEXTS
+        found = check(source, mapping)
+        assert found.rows + sum(found.left_out.values()) == len(rows)
+        preview(source, mapping)
+        card = import_file(datasets, source, mapping, name="any", skip_problems=True)
+        assert len(list(datasets.iterate(card.id, card.version))) == found.rows
+        datasets.delete(card.id)
+    except UserError as refusal:
+        assert all(refusal.problems)
+        str(refusal).encode()
+    finally:
+        path.unlink()
+    assert stored(datasets) == before
+
+
+@given(contents=st.lists(ANY_BYTES, min_size=1, max_size=4))
+@EXAMPLES
+def test_no_folder_whatever_ends_in_anything_but_documents_and_broken_rows(tmp_path: Path, contents: list[bytes]) -> None:
+    paths = [write(tmp_path, content, name=f"{number}{ENDINGS[number]}") for number, content in enumerate(contents)]
+    source = inspect_folder(paths)
+    rows = list(read_rows(source))
+    assert len(rows) == len(paths)
+    for row, part in zip(rows, source.parts, strict=True):
+        if isinstance(row, BrokenRow):
+            assert row.reason.startswith(f"({part.name}) ") and row.text.encode() is not None
+        else:
+            assert row.values["file"] == part.name and row.values["text"].encode()
