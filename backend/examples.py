@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backend.data.records import Message
 from backend.data.tokens import Encoded
 
 if TYPE_CHECKING:
@@ -78,7 +79,28 @@ class Rated:
         return self.sequences[0].cut
 
 
-AnyExample = Example | Ranking | Rated
+@dataclass(frozen=True)
+class Prompted:
+    """A prompt to be answered while training, and the answer the data has for it."""
+
+    prompt: Example  # nothing in it is learnt from
+    messages: list[Message]
+    wanted: str
+
+    @property
+    def sequences(self) -> tuple[Example, ...]:
+        return (self.prompt,)
+
+    @property
+    def length(self) -> int:
+        return self.prompt.length
+
+    @property
+    def cut(self) -> int:
+        return 0
+
+
+AnyExample = Example | Ranking | Rated | Prompted
 
 
 @dataclass(frozen=True)

@@ -54,16 +54,32 @@ class Scorer:
 
         input_ids, labels: [rows, tokens], padded on the right; labels are IGNORED elsewhere.
         """
+        each, _ = self.tokens(input_ids, labels)
+        rows = (labels[:, 1:] != IGNORED).nonzero()[:, 0]
+        return torch.zeros(len(input_ids), device=each.device).index_add(0, rows, each)
+
+    def tokens(self, input_ids: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """log p of every labelled token, row after row: [labelled], in fp32; and the state each was predicted from:
+        [labelled, width], what goes into the head."""
         wanted = labels[:, 1:] != IGNORED
         targets = labels[:, 1:][wanted]
         if self.plain_head:
             with _taken_off(self.head):
-                hidden = self._outputs(input_ids)[:, :-1][wanted]  # [wanted, width]
-            each = HeadLogprobs.apply(hidden, self.head.weight, self.head.bias, targets)
-        else:
+                hidden = self._outputs(input_ids)[:, :-1][wanted]
+            return HeadLogprobs.apply(hidden, self.head.weight, self.head.bias, targets), hidden
+        with _listening_to(self.head) as seen:
             logits = self._outputs(input_ids)[:, :-1][wanted]
-            each = -F.cross_entropy(logits.float(), targets, reduction="none")
-        return torch.zeros(len(input_ids), device=each.device).index_add(0, wanted.nonzero()[:, 0], each)
+        hidden = seen[0][:, seen[0].shape[1] - input_ids.shape[1] :][:, :-1][wanted]
+        return -F.cross_entropy(logits.float(), targets, reduction="none"), hidden
+
+    @torch.no_grad()
+    def entropy(self, hidden: torch.Tensor) -> torch.Tensor:
+        """How undecided the model is in each state, in nats: [states, width] -> [states]. Scaling and caps of odd heads aside."""
+        each = []
+        for _, _, logits in _chunks(hidden, self.head.weight, self.head.bias):
+            logprobs = logits.log_softmax(-1)
+            each.append(-(logprobs.exp() * logprobs).sum(-1))
+        return torch.cat(each)
 
     def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
         """What the model puts out for the text itself: a soft prompt's own positions are dropped.
@@ -218,6 +234,17 @@ def _looking_into(module: nn.Module) -> Iterator[list[torch.Tensor]]:
         yield seen
     finally:
         del module.forward
+
+
+@contextmanager
+def _listening_to(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """What goes into a module while a model runs."""
+    seen: list[torch.Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 @contextmanager

@@ -132,8 +132,8 @@ class RunSpec(Settings):
 
     @property
     def learning_rate(self) -> float:
-        """The rate this run trains at: the one asked for, or the method's own."""
-        return self.training.learning_rate or self.method.default_learning_rate
+        """The rate this run trains at: the one asked for, or the method's own as the objective bears it."""
+        return self.training.learning_rate or self.method.default_learning_rate * self.objective.rate_factor
 
 
 def parse_spec(values: dict[str, Any]) -> RunSpec:

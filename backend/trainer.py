@@ -71,6 +71,7 @@ class StudioTrainer(Trainer):
         self.best_loss: float | None = None
         self.best_step = 0
         self.worse_in_a_row = 0
+        self.ended_early = ""
         self.evaluated_step = 0
         self.seconds_before = 0.0  # trained before this process took the run up
         self.seconds_saving = 0.0
@@ -139,6 +140,11 @@ class StudioTrainer(Trainer):
         return {"metrics": measured.metrics} if measured and measured.metrics else {}
 
     @property
+    def step(self) -> int:
+        """Steps made so far."""
+        return self.state.global_step
+
+    @property
     def seconds(self) -> float:
         """Of training so far, over every process that had this run."""
         return self.seconds_before + time.perf_counter() - self.began
@@ -185,6 +191,7 @@ class StudioTrainer(Trainer):
         self.worse_in_a_row += 1
         if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
             self.control.should_training_stop = True
+            self.ended_early = "Stopped early: the held-out loss no longer fell."
 
     # -- checkpoints
 

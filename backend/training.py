@@ -1,6 +1,7 @@
 """The whole story of a run. The same on the engine's worker and headless: its only ties to the outside are a spec,
 a run's folder, `emit` and `should_stop`."""
 
+import copy
 import gc
 import logging
 import math
@@ -8,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,12 @@ from backend.errors import UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.generation import answers
+from backend.inference import share_weights
 from backend.loss import scorer_of
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder
+from backend.policy_trainer import PolicyTrainer
 from backend.reference import refer
+from backend.rewards import Judge, RewardSettings
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
@@ -132,6 +137,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     model = models.load(
         ready.folder, weights, device=device(), quantization=spec.method.quantization(products), head=spec.objective.head
     )
+    reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
     if spec.start_from:
         model = _taken_up(model, ready.tokenizer, spec, run.workspace)
     report.stop_if_asked()
@@ -140,22 +146,54 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         ready.rows = refer(
             model, spec, ready.rows, run.folder, pad=ready.pad, batch_size=ready.schedule.batch_size, autocast=autocast, report=report
         )
-    if checkpoint is None:
+    if checkpoint is None and spec.objective.loop == "batches":
         _look_at_the_base(model, spec, ready, report, autocast)
     report.stop_if_asked()
     torch.manual_seed(spec.training.seed)
     if not spec.start_from:
         model = spec.method.attach(model, ready.tokenizer)
-    trainer = StudioTrainer(
-        model, spec, ready.schedule, train=ready.rows.train, validation=ready.rows.validation,
-        pad=ready.pad, report=report, checkpoints=run.checkpoints, autocast=autocast,
-        probe=lambda step: _probe(model, ready, report, step),
-    )
+    trainer = _trainer(model, spec, run, ready, report, autocast, reference)
+    if checkpoint is None and isinstance(trainer, PolicyTrainer):
+        trainer.evaluate(base=True)
     if checkpoint is None:
         trainer.train()
     else:
         trainer.resume(checkpoint)
     return _finish(run, ready, trainer)
+
+
+def _trainer(
+    model: torch.nn.Module, spec: RunSpec, run: Run, ready: Ready, report: Reporter, autocast: torch.dtype | None,
+    reference: torch.nn.Module | None,
+) -> StudioTrainer | PolicyTrainer:
+    """What the objective learns with: from rows, or from the model's own answers to them."""
+    common: dict[str, Any] = {
+        "train": ready.rows.train, "validation": ready.rows.validation, "report": report, "checkpoints": run.checkpoints, "autocast": autocast,
+    }  # fmt: skip
+    if spec.objective.loop == "rollouts":
+        return PolicyTrainer(
+            model, spec, ready.schedule, tokenizer=ready.tokenizer, reference=reference, judge=_judge(spec, run, report), **common
+        )
+    return StudioTrainer(model, spec, ready.schedule, pad=ready.pad, probe=lambda step: _probe(model, ready, report, step), **common)
+
+
+def _reference(model: PreTrainedModel, spec: RunSpec, run: Run, ready: Ready) -> torch.nn.Module | None:
+    """The model a run begins with, to be kept beside the one that learns; None where that is it with its adapter off."""
+    if spec.method.name == "full":
+        return copy.deepcopy(model).requires_grad_(False)
+    if spec.start_from:
+        return _taken_up(share_weights(model), ready.tokenizer, spec, run.workspace).requires_grad_(False).eval()
+    return None
+
+
+def _judge(spec: RunSpec, run: Run, report: Reporter) -> Judge | None:
+    """The reward model the objective asks, if it asks one."""
+    assert isinstance(spec.objective, RewardSettings)
+    if spec.objective.reward_run is None:
+        return None
+    from backend.judging import Judge as RewardModel
+
+    return partial(RewardModel(Runs(run.workspace).get(spec.objective.reward_run)).rewards, turn=report.turn)
 
 
 def _taken_up(
@@ -197,9 +235,9 @@ def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int, ba
         report.emit("sampled", step=step, prompt=prompt, answer=answer, base=base)
 
 
-def _finish(run: Run, ready: Ready, trainer: StudioTrainer) -> dict[str, Any]:
+def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> dict[str, Any]:
     """Keep the best weights as the result, tidy up, and say how it went."""
-    stopped = trainer.report.should_stop() and trainer.state.global_step < ready.schedule.total_steps
+    stopped = trainer.report.should_stop() and trainer.step < ready.schedule.total_steps
     best = run.checkpoints / "best"
     partial = run.folder / ".result.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -211,11 +249,10 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer) -> dict[str, Any]:
     put_in_place(partial, run.result)
     if not stopped:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # nothing is left to resume
-    early = not stopped and trainer.state.global_step < ready.schedule.total_steps
     return {
         "status": "stopped" if stopped else "done",
-        "message": "Stopped early: the held-out loss no longer fell." if early else "",
-        "step": trainer.state.global_step, "best_loss": trainer.best_loss, "best_step": trainer.best_step,
+        "message": "" if stopped else trainer.ended_early,
+        "step": trainer.step, "best_loss": trainer.best_loss, "best_step": trainer.best_step,
         "seconds": round(trainer.seconds, 3),
     }
 

@@ -33,6 +33,8 @@ class ObjectiveSettings(Settings):
     sentence: ClassVar[str]
     record: "ClassVar[RecordKind]"  # the kind of data set it learns from
     head: ClassVar[Literal["language", "scalar"]] = "language"  # what the model puts out: next tokens, or one number
+    loop: ClassVar[Literal["batches", "rollouts"]] = "batches"  # learns from rows, or from its own answers to them
+    rate_factor: ClassVar[float] = 1.0  # of the method's own learning rate: preferences are learnt at a slower one
     needs_reference: ClassVar[bool] = False  # whether answers are compared with what the untrained model thinks of them
 
     name: str

@@ -24,6 +24,7 @@ class Dpo(ObjectiveSettings):
     sentence: ClassVar[str] = "Makes preferred answers likelier than rejected ones, without a reward model (arXiv 2305.18290)."
     record: ClassVar[RecordKind] = "preferences"
     needs_reference: ClassVar[bool] = True
+    rate_factor: ClassVar[float] = 0.2
 
     name: Literal["dpo"] = "dpo"
     beta: float = Field(

@@ -23,6 +23,7 @@ class Kto(ObjectiveSettings):
     sentence: ClassVar[str] = "Makes good answers likelier and bad ones less likely, each for itself (arXiv 2402.01306)."
     record: ClassVar[RecordKind] = "preferences"
     needs_reference: ClassVar[bool] = True
+    rate_factor: ClassVar[float] = 0.2
 
     name: Literal["kto"] = "kto"
     beta: float = Field(

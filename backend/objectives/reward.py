@@ -24,6 +24,7 @@ class Reward(ObjectiveSettings):
     sentence: ClassVar[str] = "Learns to give preferred answers a higher number: Bradley-Terry on pairs (arXiv 2203.02155)."
     record: ClassVar[RecordKind] = "preferences"
     head: ClassVar[Literal["language", "scalar"]] = "scalar"
+    rate_factor: ClassVar[float] = 0.2
 
     name: Literal["reward"] = "reward"
     use_margin: bool = Field(

@@ -141,3 +141,68 @@ def test_the_plan_counts_both_answers(workspace: Workspace, pairs: Card, tmp_pat
     found = plan(spec_of(pairs, "dpo"), workspace)
     assert (found.rows, found.train_rows, found.validation_rows) == (24, 19, 5)
     assert found.tokens_per_epoch > 19 * 60
+
+
+# ---- by trying
+
+
+def by_trying(card: Card, **settings: Any) -> RunSpec:
+    objective = {"name": "ppo", "contains": ["e"], "answer_tokens": 8, **settings.pop("objective", {})}
+    return spec_of(card, objective, **{"max_length": 256, "batch_size": 4, "max_steps": 6, "evaluate_every": 3, **settings})
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prefix", "prompt", "adapter"])
+def test_every_method_learns_by_trying(method: str, workspace: Workspace, dataset: Card) -> None:
+    run = trained(workspace, by_trying(dataset, method=method))
+    steps = events(run, "step")
+    assert [step["step"] for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert steps[0]["metrics"].keys() == {"reward", "KL", "entropy", "clipped", "value error", "answer tokens", "KL coefficient"}
+    if method in ("full", "lora", "adapter"):
+        assert steps[0]["metrics"]["KL"] == pytest.approx(0, abs=1e-4)  # nothing learnt, nowhere gone
+    assert abs(steps[-1]["metrics"]["KL"]) > 1e-5
+    assert [event["step"] for event in events(run, "evaluated")] == [0, 3, 6]
+    assert all("reward" in event for event in events(run, "sampled"))
+
+
+def test_what_is_rewarded_becomes_likelier(workspace: Workspace, dataset: Card) -> None:
+    """The tiny model learns to hold a letter it holds in two of three answers."""
+    settings = {"answer_tokens": 6, "samples": 4, "kl_coefficient": 0.0, "most_kl": None}
+    spec = by_trying(dataset, objective=settings, method="full", max_steps=40, batch_size=8, evaluate_every=40, learning_rate=1e-3)
+    rewards = [step["metrics"]["reward"] for step in events(trained(workspace, spec), "step")]
+    assert sum(rewards[-10:]) / 10 > sum(rewards[:10]) / 10 + 0.15
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_trying_goes_on_where_it_was_stopped(method: str, workspace: Workspace, dataset: Card) -> None:
+    spec = by_trying(dataset, method={"name": "lora", "dropout": 0.1} if method == "lora" else method)
+    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
+    assert go(broken, stop_after=2) == "stopped" and go(broken) == "done"
+    assert [(step["loss"], step["metrics"]) for step in events(broken, "step")] == [(step["loss"], step["metrics"]) for step in events(whole, "step")]
+    ours, theirs = (load_file(next(run.result.glob("*.safetensors"))) for run in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_distance_is_measured_from_the_run_one_goes_on_from(workspace: Workspace, dataset: Card) -> None:
+    taught = trained(workspace, spec_of(dataset, "sft"))
+    child = trained(workspace, by_trying(dataset, start_from=taught.id, max_steps=2, evaluate_every=2))
+    assert events(child, "step")[0]["metrics"]["KL"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_reward_model_is_asked(workspace: Workspace, pairs: Card, dataset: Card) -> None:
+    judge = trained(workspace, spec_of(pairs, "reward", max_steps=4))
+    run = trained(workspace, by_trying(dataset, objective={"contains": [], "reward_run": judge.id}, max_steps=2, evaluate_every=2))
+    assert all(-5 < step["metrics"]["reward"] < 5 and step["metrics"]["reward"] != 0 for step in events(run, "step"))
+
+
+def test_a_model_that_goes_too_far_is_stopped(workspace: Workspace, dataset: Card) -> None:
+    settings = {"most_kl": 0.01, "kl_coefficient": 0.0}
+    run = trained(workspace, by_trying(dataset, objective=settings, max_steps=20, evaluate_every=20, learning_rate=1e-2))
+    finished = events(run, "finished")[0]
+    assert finished["step"] < 20 and "nats from where the run began" in finished["message"]
+
+
+def test_without_a_reward_there_is_nothing_to_learn(dataset: Card) -> None:
+    with pytest.raises(UserError, match="nothing is rewarded: choose a reward model, or set a rule"):
+        spec_of(dataset, "ppo")
+    with pytest.raises(UserError, match="is no regular expression"):
+        spec_of(dataset, {"name": "ppo", "pattern": "("})

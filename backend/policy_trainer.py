@@ -1,0 +1,388 @@
+"""Training by trying: answer prompts, have the answers rewarded, make likelier what was rewarded (PPO).
+
+A step is a round: answers to some prompts, then a few passes over them. The value of a state is read off the same body by
+a head of its own, which begins at nought and is kept with the checkpoints, not with the result.
+"""
+
+import json
+import math
+import random
+import shutil
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import nn
+from transformers import PreTrainedTokenizerBase, get_scheduler
+
+from backend.data.tokens import Encoded
+from backend.device import device
+from backend.evaluation import on_device
+from backend.examples import Example, Prompted, collate, example_of
+from backend.generation import Decoder, evaluating
+from backend.loss import Scorer
+from backend.objectives.ppo import Ppo
+from backend.plan import Schedule
+from backend.policy import Tokens, advantages_of, losses, next_coefficient, token_rewards, whitened
+from backend.rewards import Answered, Judge
+from backend.sampling import Sampling
+from backend.specs import RunSpec
+from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, whole_checkpoints
+
+ANSWERED_AT_ONCE = 16  # rows decoded together
+PROBES = 3  # held-out prompts whose answers are told with their rewards
+HELD_OUT_ASKED = 24  # most held-out prompts answered at an evaluation: answering is what takes the time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer the policy gave while training."""
+
+    asked: Prompted
+    ids: list[int]
+    text: str
+    finished: bool
+
+    @property
+    def example(self) -> Example:
+        """Prompt and answer, labels on the answer."""
+        prompt = self.asked.prompt.input_ids
+        marks = [False] * len(prompt) + [True] * len(self.ids)
+        return example_of(Encoded(prompt + self.ids, marks), cut=0, row=self.asked.prompt.row)
+
+
+class PolicyTrainer:
+    """Trains one model towards what is rewarded, telling a `Reporter` of every round."""
+
+    def __init__(
+        self, model: nn.Module, spec: RunSpec, schedule: Schedule, *, train: Sequence[Prompted], validation: Sequence[Prompted],
+        tokenizer: PreTrainedTokenizerBase, report: Reporter, checkpoints: Path, autocast: torch.dtype | None,
+        reference: nn.Module | None, judge: Judge | None,
+    ) -> None:
+        """`reference` is the model the run began with; None where it is `model` with its adapter off."""
+        assert isinstance(spec.objective, Ppo)
+        self.model, self.spec, self.settings, self.schedule = model, spec, spec.objective, schedule
+        self.examples, self.validation = train, validation[:HELD_OUT_ASKED]
+        self.tokenizer, self.report, self.checkpoints, self.autocast = tokenizer, report, checkpoints, autocast
+        self.reference, self.judge = reference, judge
+        self.scorer = Scorer(model, model)
+        self.value_head = _value_head(self.scorer)
+        learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.parameters = [*learnt, *self.value_head.parameters()]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.learning_rate, weight_decay=spec.training.weight_decay)
+        warmup = round(spec.training.warmup_share * schedule.total_steps)
+        self.rate = get_scheduler(spec.training.schedule, self.optimizer, warmup, schedule.total_steps)
+        self.kl_coefficient = self.settings.kl_coefficient
+        self.step = self.best_step = self.worse_in_a_row = self.evaluated_step = 0
+        self.best_loss: float | None = None
+        self.seconds_before = self.seconds_saving = 0.0
+        self.began = time.perf_counter()
+        self.ended_early = ""
+
+    # -- the run
+
+    def train(self) -> None:
+        """Round after round, until all are made, somebody stops it, or the model has gone too far."""
+        self.began = time.perf_counter()
+        while self.step < self.schedule.total_steps and not self.report.should_stop() and not self.ended_early:
+            if not self._make_round():
+                break  # told to stop while answering: nothing was learnt from a half round
+            if self._is_due():
+                self.evaluate()
+                if self.seconds_saving <= SAVING_SHARE * self.seconds:
+                    self._save_checkpoint()
+        if self.report.should_stop():
+            self._save_checkpoint()
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint, on the same curve."""
+        state = torch.load(checkpoint / "state.pt", weights_only=True)
+        self._take_weights(checkpoint)
+        self.value_head.load_state_dict(state["value_head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.load_state_dict(state["rate"])
+        torch.set_rng_state(state["dice"])
+        for name, value in json.loads((checkpoint / "progress.json").read_text()).items():
+            setattr(self, name, value)
+        self.train()
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, over every process that had this run."""
+        return self.seconds_before + time.perf_counter() - self.began
+
+    def _is_due(self) -> bool:
+        return self.step % self.schedule.evaluate_every == 0 or self.step == self.schedule.total_steps
+
+    # -- a round
+
+    def _make_round(self) -> bool:
+        """Answer, be rewarded, learn; False where it was told to stop before there was anything to learn from."""
+        begun = time.perf_counter()
+        asked = [prompt for prompt in self._prompts() for _ in range(self.settings.samples)]
+        sampling = Sampling(
+            temperature=self.settings.temperature, top_p=1.0, max_tokens=self.settings.answer_tokens,
+            seed=random.Random(f"{self.spec.training.seed} {self.step}").randrange(2**31 - len(asked)),
+        )
+        answers = self._answers(asked, sampling)
+        if answers is None:
+            return False
+        rewards = self._rewards(answers)
+        tokens, entropy = self._looked_at(answers, rewards)
+        learnt = self._learn(answers, tokens)
+        if learnt is None:
+            return False
+        self.step += 1
+        self._tell(answers, rewards, tokens, entropy, learnt, time.perf_counter() - begun)
+        return True
+
+    def _prompts(self) -> list[Prompted]:
+        """The prompts of the next round; every one comes once before any comes again."""
+        count = self.schedule.batch_size * self.schedule.accumulation
+        first = self.step * count
+        return [self._prompt(place) for place in range(first, first + count)]
+
+    def _prompt(self, place: int) -> Prompted:
+        time_round, at = divmod(place, len(self.examples))
+        order = list(range(len(self.examples)))
+        random.Random(f"{self.spec.training.seed} {time_round}").shuffle(order)
+        return self.examples[order[at]]
+
+    def _answers(self, asked: Sequence[Prompted], sampling: Sampling, *, model: nn.Module | None = None) -> list[Answer] | None:
+        """An answer to each prompt; None if told to stop on the way."""
+        made: list[Answer] = []
+        for first in range(0, len(asked), ANSWERED_AT_ONCE):
+            part = asked[first : first + ANSWERED_AT_ONCE]
+            said: list[list[int]] = [[] for _ in part]
+            finished = [False] * len(part)
+            drawn = sampling.model_copy(update={"seed": sampling.seed + first})
+            decoder = Decoder(model or self.model, self.tokenizer)
+            with self._in_products():
+                for tokens in decoder.decode([each.prompt.input_ids for each in part], drawn, turn=self.report.turn):
+                    if self.report.should_stop():
+                        return None
+                    for row, token in enumerate(tokens):
+                        if token is not None:
+                            said[row].append(token)
+                        elif not finished[row]:  # to end there was a choice of the model's too
+                            said[row].append(self.tokenizer.eos_token_id)
+                            finished[row] = True
+            made += [
+                Answer(each, ids, self.tokenizer.decode(ids, skip_special_tokens=True), ended)
+                for each, ids, ended in zip(part, said, finished, strict=True)
+            ]
+        return made
+
+    def _rewards(self, answers: Sequence[Answer]) -> list[float]:
+        answered = [Answered(each.asked.messages, each.text, each.finished, each.asked.wanted) for each in answers]
+        return self.settings.judge(answered, self.judge)
+
+    def _looked_at(self, answers: Sequence[Answer], rewards: Sequence[float]) -> tuple[Tokens, float]:
+        """What is known of every token before anything is learnt from it, and the mean entropy."""
+        logprobs, values, reference, entropies = [], [], [], []
+        for part in _parts(answers, self.settings.minibatch):
+            batch = self._batch(part)
+            with self.report.turn(), evaluating(self.model), self._in_products():
+                each, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
+                entropies.append(self.scorer.entropy(hidden))
+                logprobs.append(each)
+                values.append(self._values(hidden))
+                reference.append(self._reference_logprobs(batch))
+            self.report.note_memory()
+        lengths = [len(each.ids) for each in answers]
+        logprob, value, before = (torch.cat(parts).cpu() for parts in (logprobs, values, reference))
+        worth = token_rewards(rewards, logprob, before, lengths, self.kl_coefficient)
+        advantages, returns = advantages_of(worth, value, lengths, discount=self.settings.discount, smoothing=self.settings.smoothing)
+        advantages = whitened(advantages) if self.settings.whiten else advantages
+        return Tokens(logprob, value, before, advantages, returns), float(torch.cat(entropies).mean())
+
+    def _reference_logprobs(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """log p of every answer token under the model the run began with."""
+        if self.reference is not None:
+            return Scorer(self.reference, self.reference).tokens(batch["input_ids"], batch["labels"])[0]
+        assert isinstance(self.model, PeftModel)
+        with self.model.disable_adapter():
+            return self.scorer.tokens(batch["input_ids"], batch["labels"])[0]
+
+    # -- learning
+
+    def _learn(self, answers: Sequence[Answer], tokens: Tokens) -> dict[str, float] | None:
+        """A few passes over a round's answers; the means of what was told on the way. None if told to stop at once."""
+        told: dict[str, list[float]] = {"loss": [], "grad_norm": [], "value error": [], "clipped": []}
+        places = _places(answers)
+        for number in range(self.settings.passes):
+            order = list(range(len(answers)))
+            random.Random(f"{self.spec.training.seed} {self.step} {number}").shuffle(order)
+            for part in _parts(order, self.settings.minibatch):
+                if self.report.should_stop() and not told["loss"]:
+                    return None
+                for name, value in self._update([answers[at] for at in part], _taken(tokens, [places[at] for at in part])).items():
+                    told[name].append(value)
+        self.rate.step()
+        return {name: statistics.mean(values) for name, values in told.items()}
+
+    def _update(self, answers: Sequence[Answer], old: Tokens) -> dict[str, float]:
+        """One step of the optimiser."""
+        self.model.train()
+        batch = self._batch(answers)
+        with self.report.turn():
+            with self._in_products():
+                logprobs, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
+            found = losses(logprobs, self._values(hidden), old, clip=self.settings.clip, value_weight=self.settings.value_weight)
+            found.total.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.training.max_grad_norm)
+            if not (math.isfinite(found.total.item()) and math.isfinite(norm.item())):
+                raise Diverged(f"the loss is {found.total.item()} and the gradient's norm {norm.item()}")
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.report.note_memory()
+        return {
+            "loss": found.total.item(), "grad_norm": norm.item(), "value error": found.value_error.item(),
+            "clipped": found.clip_share.item(),
+        }
+
+    def _values(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The reward expected from each state on: [states, width] -> [states]."""
+        return self.value_head(hidden.float())[:, 0]
+
+    def _batch(self, answers: Sequence[Answer]) -> dict[str, torch.Tensor]:
+        return on_device(collate([answer.example for answer in answers], self.tokenizer.pad_token_id))  # type: ignore[arg-type]
+
+    def _in_products(self) -> AbstractContextManager[Any]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(device().type, dtype=self.autocast)
+
+    # -- what is told
+
+    def _tell(
+        self, answers: Sequence[Answer], rewards: Sequence[float], tokens: Tokens, entropy: float, learnt: dict[str, float], seconds: float
+    ) -> None:
+        kl = (tokens.logprobs - tokens.reference).sum().item() / len(answers)
+        metrics = {
+            "reward": statistics.mean(rewards), "KL": kl, "entropy": entropy, "clipped": learnt["clipped"],
+            "value error": learnt["value error"], "answer tokens": statistics.mean(len(answer.ids) for answer in answers),
+            "KL coefficient": self.kl_coefficient,
+        }
+        rounds_per_epoch = len(self.examples) / (self.schedule.batch_size * self.schedule.accumulation)
+        self.report.emit(
+            "step", step=self.step, epoch=round(self.step / rounds_per_epoch, 4), loss=learnt["loss"],
+            learning_rate=self.rate.get_last_lr()[0], grad_norm=learnt["grad_norm"], seconds=round(self.seconds, 3),
+            tokens_per_second=round(sum(len(answer.example.input_ids) for answer in answers) / seconds, 1), metrics=metrics,
+        )
+        self.kl_coefficient = next_coefficient(self.kl_coefficient, kl, self.settings.kl_target)
+        if self.settings.most_kl is not None and kl > self.settings.most_kl:
+            self.ended_early = f"Stopped early: answers are {kl:.1f} nats from where the run began, more than the {self.settings.most_kl:g} allowed."
+
+    def evaluate(self, *, base: bool = False) -> None:
+        """Mean reward on held-out prompts, answered greedily; keeps the best weights."""
+        asked = self.validation or self.examples[:PROBES]
+        greedily = Sampling(temperature=0, max_tokens=self.settings.answer_tokens)
+        if base and isinstance(self.model, PeftModel) and self.reference is None:
+            with self.model.disable_adapter():
+                answers = self._answers(asked, greedily, model=self.model.get_base_model())
+        else:
+            answers = self._answers(asked, greedily)
+        if answers is None:
+            return
+        rewards = self._rewards(answers)
+        mean = statistics.mean(rewards)
+        told = {"base": True} if base else {}
+        self.report.emit(
+            "evaluated", step=self.step, loss=-mean, seconds=round(self.seconds, 3) if not base else 0.0, units=float(len(answers)),
+            metrics={"reward": mean, "answer tokens": statistics.mean(len(answer.ids) for answer in answers)}, **told,
+        )
+        for answer, reward in list(zip(answers, rewards, strict=True))[:PROBES]:
+            self.report.emit(
+                "sampled", step=self.step, prompt=answer.asked.messages[-1]["content"], answer=answer.text, base=base, reward=reward
+            )
+        if not base:
+            self.evaluated_step = self.step
+            self._keep_if_best(-mean)
+
+    def _keep_if_best(self, loss: float) -> None:
+        if self.best_loss is None or loss < self.best_loss:
+            self.best_loss, self.best_step, self.worse_in_a_row = loss, self.step, 0
+            partial = self.checkpoints / ".best.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            self._save(str(partial))
+            put_in_place(partial, self.checkpoints / "best")
+            self.report.emit("saved", step=self.step, folder="checkpoints/best", best=True)
+            return
+        self.worse_in_a_row += 1
+        if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
+            self.ended_early = "Stopped early: the reward no longer rose."
+
+    # -- checkpoints
+
+    def _save(self, output_dir: str) -> None:
+        """PEFT's own format, or safetensors of the model."""
+        extra = {"save_embedding_layers": False} if isinstance(self.model, PeftModel) else {}
+        self.model.save_pretrained(output_dir, **extra)
+
+    def _save_checkpoint(self) -> None:
+        """All that resuming needs, written aside and then put in place; older ones go once this one is whole."""
+        begun = time.perf_counter()
+        place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
+        shutil.rmtree(partial, ignore_errors=True)
+        self._save(str(partial))
+        state = {
+            "value_head": self.value_head.state_dict(), "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
+            "dice": torch.get_rng_state(),
+        }
+        torch.save(state, partial / "state.pt")
+        (partial / "progress.json").write_text(json.dumps({
+            "step": self.step, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
+            "evaluated_step": self.evaluated_step, "kl_coefficient": self.kl_coefficient, "seconds_before": self.seconds,
+        }))  # fmt: skip
+        put_in_place(partial, place)
+        self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
+        for older in whole_checkpoints(self.checkpoints):
+            if older != place:
+                shutil.rmtree(older, ignore_errors=True)
+        self.seconds_saving += time.perf_counter() - begun
+
+    def _take_weights(self, folder: Path) -> None:
+        if isinstance(self.model, PeftModel):
+            set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=str(device())))
+        else:
+            found = {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+            self.model.load_state_dict(found, strict=False)  # a tied head is saved once
+
+
+def _value_head(scorer: Scorer) -> nn.Linear:
+    """Zero at first: nothing is expected of any state until something has been seen."""
+    head = nn.Linear(scorer.head.weight.shape[1], 1, device=scorer.head.weight.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def _places(answers: Sequence[Answer]) -> list[slice]:
+    """Where each answer's tokens stand among those of the round."""
+    places, start = [], 0
+    for answer in answers:
+        places.append(slice(start, start + len(answer.ids)))
+        start += len(answer.ids)
+    return places
+
+
+def _taken(tokens: Tokens, places: Sequence[slice]) -> Tokens:
+    """What is known of the tokens of some answers, on the device."""
+    def of(values: torch.Tensor) -> torch.Tensor:
+        return torch.cat([values[place] for place in places]).to(device())
+
+    return Tokens(of(tokens.logprobs), of(tokens.values), of(tokens.reference), of(tokens.advantages), of(tokens.returns))
+
+

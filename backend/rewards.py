@@ -1,0 +1,133 @@
+"""What an answer is worth: plain rules, a trained reward model, or a weighted sum of them. Imports no torch.
+
+A rule gives 1 to an answer that keeps it and 0 to one that does not, so that a mean reward reads as a share.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import regex
+from pydantic import Field, field_validator
+
+from backend.data.records import Message
+from backend.settings import Settings, advanced
+
+PATTERN_SECONDS = 0.2  # a pattern that takes longer on one answer counts as not found: some take for ever
+
+Form = Literal["any", "three lines", "list", "JSON"]
+Judge = Callable[[Sequence[list[Message]]], list[float]]  # conversations -> a reward each
+
+
+class Answered(NamedTuple):
+    """A prompt, what was answered, whether the answer came to its end, and the answer in the data, if any."""
+
+    prompt: list[Message]
+    answer: str
+    finished: bool
+    wanted: str = ""
+
+
+class RewardSettings(Settings):
+    """What answers are rewarded for. Rules that are left empty count for nothing."""
+
+    reward_run: str | None = Field(
+        None, title="Reward model", description="A run that learnt what people prefer. Empty: rules alone decide.",
+    )
+    most_words: int | None = Field(
+        None, ge=1, le=10_000, title="At most so many words",
+        description="Rewards answers that are finished within so many words. Empty: any length.",
+    )
+    contains: tuple[str, ...] = Field(
+        (), max_length=20, title="Contains", description="Rewards answers that hold all of these texts, one a line, in any case.",
+    )
+    avoids: tuple[str, ...] = Field(
+        (), max_length=20, title="Avoids", description="Rewards answers that hold none of these texts, one a line, in any case.",
+    )
+    pattern: str = advanced(
+        "", max_length=500, title="Matches a pattern", description="Rewards answers in which this regular expression is found.",
+    )
+    form: Form = Field(
+        "any", title="Form",
+        description="three lines: the habit of the starter data. list: every line a point. JSON: nothing but valid JSON.",
+    )
+    exact: bool = advanced(
+        False, title="The right answer", description="Rewards answers equal to the one in the data, letter case and spaces aside.",
+    )
+    reward_run_weight: float = advanced(
+        1.0, ge=0, le=100, title="Weight of the reward model", description="How much it counts beside the rules, which weigh 1 together.",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _can_be_read(cls, pattern: str) -> str:
+        try:
+            regex.compile(pattern)
+        except regex.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return pattern
+
+    def rules(self) -> list[Callable[[Answered], bool]]:
+        """The rules that are set."""
+        asked = {
+            self._is_short: self.most_words is not None, self._holds_all: self.contains, self._holds_none: self.avoids,
+            self._matches: self.pattern, self._has_form: self.form != "any", self._is_right: self.exact,
+        }  # fmt: skip
+        return [rule for rule, wanted in asked.items() if wanted]
+
+    def judge(self, answered: Sequence[Answered], judge: Judge | None = None) -> list[float]:
+        """The reward of each answer: the share of rules it keeps, and what the reward model says, by its weight."""
+        rules = self.rules()
+        kept = [sum(rule(each) for rule in rules) / len(rules) if rules else 0.0 for each in answered]
+        if judge is None:
+            return kept
+        said = judge([[*each.prompt, {"role": "assistant", "content": each.answer}] for each in answered])
+        return [rule + self.reward_run_weight * reward for rule, reward in zip(kept, said, strict=True)]
+
+    def _is_short(self, each: Answered) -> bool:
+        return each.finished and 0 < len(each.answer.split()) <= (self.most_words or 0)
+
+    def _holds_all(self, each: Answered) -> bool:
+        return all(text.casefold() in each.answer.casefold() for text in self.contains)
+
+    def _holds_none(self, each: Answered) -> bool:
+        return bool(each.answer.strip()) and not any(text.casefold() in each.answer.casefold() for text in self.avoids)
+
+    def _matches(self, each: Answered) -> bool:
+        try:
+            return regex.search(self.pattern, each.answer, timeout=PATTERN_SECONDS) is not None
+        except TimeoutError:
+            return False
+
+    def _has_form(self, each: Answered) -> bool:
+        return each.finished and _FORMS[self.form](each.answer.strip())
+
+    def _is_right(self, each: Answered) -> bool:
+        return bool(each.wanted.strip()) and _plain(each.answer) == _plain(each.wanted)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _is_three_lines(answer: str) -> bool:
+    from backend.data.starter import keeps_three_lines
+
+    return keeps_three_lines(answer)
+
+
+def _is_list(answer: str) -> bool:
+    lines = [line for line in answer.splitlines() if line.strip()]
+    return len(lines) > 1 and all(re.match(r"\s*([-*•]|\d+[.)])\s+\S", line) for line in lines)
+
+
+def _is_json(answer: str) -> bool:
+    try:
+        json.loads(answer)
+    except ValueError:
+        return False
+    return True
+
+
+_FORMS: dict[str, Callable[[str], bool]] = {"three lines": _is_three_lines, "list": _is_list, "JSON": _is_json}
