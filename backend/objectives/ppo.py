@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from backend.data.records import RecordKind
 from backend.examples import AnyExample, LeftOut, Prompted, example_of
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from backend.data.records import Record
+    from backend.methods import MethodSettings
 
 
 class Ppo(RewardSettings, ObjectiveSettings):
@@ -68,12 +69,6 @@ class Ppo(RewardSettings, ObjectiveSettings):
         True, title="Whiten advantages", description="Brings the advantages of a round to mean 0 and spread 1. Steadier.",
     )
 
-    @model_validator(mode="after")
-    def _rewards_something(self) -> "Ppo":
-        if not self.rules() and self.reward_run is None:
-            raise ValueError("nothing is rewarded: choose a reward model, or set a rule such as a number of words")
-        return self
-
     def examples(
         self, records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int
     ) -> Iterator[AnyExample | LeftOut]:
@@ -87,3 +82,9 @@ class Ppo(RewardSettings, ObjectiveSettings):
                 yield Prompted(example_of(Encoded(ids, [False] * len(ids)), cut=0, row=number), prompt, answer)
             else:
                 yield LeftOut(number, f"its prompt leaves no room for an answer of {self.answer_tokens} tokens within {max_length}")
+
+    def unfit(self, method: "MethodSettings") -> str:
+        """Something has to be rewarded."""
+        if self.rules() or self.reward_run:
+            return ""
+        return "Nothing is rewarded. Choose a reward model, or set a rule such as a number of words."
