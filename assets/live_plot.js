@@ -12,14 +12,17 @@ const CHARTS = [
   {name: 'grad_norm', metrics: ['grad_norm'], title: 'gradient norm', digits: '.3~g', floor: 'tozero'},
   {name: 'tokens_per_second', metrics: ['tokens_per_second'], title: 'tokens/s', digits: ',.0f', floor: 'tozero'},
 ];
-// The schedule is exact, and held-out losses are few: smoothing either would only bend them.
-const SMOOTHED = ['loss', 'grad_norm', 'tokens_per_second'];
+const WATCHED = 'watched '; // what an objective watches besides, while training
+const HELD_OUT = 'held-out '; // and on held-out rows
+const isHeldOut = metric => metric === 'validation_loss' || metric.startsWith(HELD_OUT);
+// The schedule is exact, and held-out values are few: smoothing either would only bend them.
+const isSmoothed = metric => ['loss', 'grad_norm', 'tokens_per_second'].includes(metric) || metric.startsWith(WATCHED);
 
 const stage = element.querySelector('.live-plot-stage');
 const region = element.querySelector('.live-plot-charts');
 const runList = element.querySelector('.live-plot-runs');
 const control = name => element.querySelector(`[name="${name}"]`);
-const place = chart => element.querySelector(`[data-chart="${chart.name}"]`);
+const place = chart => [...region.children].find(node => node.dataset.chart === chart.name);
 
 let runs = new Map(); // run id -> {label, slot, hidden, metrics: Map(metric -> {steps, minutes, values})}
 let serial = -1; // of the last payload applied
@@ -73,8 +76,39 @@ function freeSlot() {
   return slot;
 }
 
+// The charts of now: the fixed ones, and one for each thing that some run watches besides.
+function charts() {
+  const names = new Set();
+  for (const run of runs.values()) {
+    for (const metric of run.metrics.keys()) {
+      if (metric.startsWith(WATCHED)) names.add(metric.slice(WATCHED.length));
+      if (metric.startsWith(HELD_OUT)) names.add(metric.slice(HELD_OUT.length));
+    }
+  }
+  const watched = [...names].map(name => ({
+    name: WATCHED + name, metrics: [WATCHED + name, HELD_OUT + name], title: name, digits: '.4~g',
+  }));
+  const loss = names.size ? {...CHARTS[0], title: 'loss'} : CHARTS[0]; // only a language model's is in nats per token
+  return [loss, ...watched, ...CHARTS.slice(1)];
+}
+
+// A place on the page for each of them, and for no others.
+function makeRoom(wanted) {
+  const nodes = wanted.map(chart => {
+    const node = place(chart) ?? document.createElement('div');
+    if (!node.dataset.chart) {
+      node.className = 'live-plot-small';
+      node.dataset.chart = chart.name;
+    }
+    return node;
+  });
+  if (nodes.every((node, i) => region.children[i] === node) && region.children.length === nodes.length) return;
+  [...region.children].filter(node => !nodes.includes(node)).forEach(node => Plotly.purge(node));
+  region.replaceChildren(...nodes);
+}
+
 function isEmpty() {
-  const drawn = CHARTS.flatMap(chart => chart.metrics);
+  const drawn = charts().flatMap(chart => chart.metrics);
   return ![...runs.values()].some(run => drawn.some(metric => run.metrics.get(metric)?.steps.length));
 }
 
@@ -148,7 +182,9 @@ function draw() {
     along: control('along').value,
     theme: theme(),
   };
-  CHARTS.forEach(chart => drawChart(chart, settings));
+  const wanted = charts();
+  makeRoom(wanted);
+  wanted.forEach(chart => drawChart(chart, settings));
 }
 
 function drawChart(chart, settings) {
@@ -170,12 +206,12 @@ function drawChart(chart, settings) {
 function curveOf(run, metric, chart, {smoothing, along, theme}) {
   const points = run.metrics.get(metric);
   if (!points?.steps.length) return [];
-  const smoothed = smoothing > 0 && SMOOTHED.includes(metric) && points.steps.length > 1;
+  const smoothed = smoothing > 0 && isSmoothed(metric) && points.steps.length > 1;
   return [{
     name: escape(run.label),
     colour: colour(run, theme),
     dash: DASHES[run.slot % DASHES.length],
-    heldOut: metric === 'validation_loss',
+    heldOut: isHeldOut(metric),
     hover: hoverText(metric, chart.digits, smoothed),
     buckets: Math.ceil(place(chart).clientWidth / 2),
     xs: points[along],
@@ -221,9 +257,9 @@ function rawLine(curve) {
 
 // The name goes in by reference: written into the template, a "%{" in it would be read as a command.
 function hoverText(metric, digits, smoothed) {
-  const kind = {loss: ', training', validation_loss: ', held-out'}[metric] ?? '';
+  const kind = isHeldOut(metric) ? ', held-out' : metric === 'loss' || metric.startsWith(WATCHED) ? ', training' : '';
   const average = smoothed ? ` (smoothed %{y:${digits}})` : '';
-  const at = metric === 'validation_loss' ? ' at step %{text}' : ''; // measured rarely: the nearest is shown
+  const at = isHeldOut(metric) ? ' at step %{text}' : ''; // measured rarely: the nearest is shown
   return `%{fullData.name}${kind} %{customdata:${digits}}${average}${at}<extra></extra>`;
 }
 
@@ -464,7 +500,7 @@ function dispose() {
   window.removeEventListener('pointerup', onRelease);
   window.removeEventListener('pointercancel', onRelease);
   clearTimeout(summary);
-  CHARTS.map(place).forEach(node => Plotly?.purge(node));
+  [...region.children].forEach(node => Plotly?.purge(node));
 }
 
 control('smoothing').addEventListener('input', onSmoothing);

@@ -25,6 +25,9 @@ class Progress:
     total_steps: int = 0
     epoch: float = 0.0
     loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)  # what the objective watches, as of the newest step
+    held_out: dict[str, float] = field(default_factory=dict)  # and as of the newest evaluation
+    held_out_units: float = 0.0  # rows, pairs or answers that was measured on
     base_loss: float | None = None
     best_loss: float | None = None
     best_step: int = 0
@@ -68,8 +71,15 @@ class Progress:
         self.status = "running"
         self.step, self.epoch, self.loss, self.seconds = event["step"], event["epoch"], event["loss"], event["seconds"]
         self.tokens_per_second = event["tokens_per_second"]
+        self.metrics = event.get("metrics", {})
+
+    @property
+    def best_reward(self) -> float | None:
+        """The highest held-out reward, of a run that learns from rewards: what it goes down is their negative."""
+        return None if self.best_loss is None or "reward" not in self.held_out else -self.best_loss
 
     def _evaluated(self, event: Any) -> None:
+        self.held_out, self.held_out_units = event.get("metrics", {}), event.get("units", 0.0)
         if event.get("base"):
             self.base_loss = event["loss"]
         elif self.best_loss is None or event["loss"] < self.best_loss:

@@ -1,4 +1,4 @@
-"""The live training chart: loss large, learning rate, gradient norm and speed small below, for one run or several.
+"""The live training chart: loss large; what the objective watches, learning rate, gradient norm and speed small below.
 
 The browser keeps the whole history, so a tick sends only new points and zoom, hover and scroll stay where they are.
 The page part is `assets/live_plot.js`, its looks `assets/live_plot.css`. See it with `python -m components.live_plot`.
@@ -22,7 +22,10 @@ from typing import Literal, TypedDict
 import gradio as gr
 import plotly
 
-Metric = Literal["loss", "validation_loss", "base_loss", "learning_rate", "grad_norm", "tokens_per_second"]
+# "loss", "validation_loss", "base_loss", "learning_rate", "grad_norm", "tokens_per_second"; and whatever an objective
+# watches besides: WATCHED + "accuracy" while training, HELD_OUT + "accuracy" on held-out rows, on a chart of its own
+Metric = str
+WATCHED, HELD_OUT = "watched ", "held-out "
 
 ASSETS = Path(__file__).parents[1] / "assets"
 LIVE_PLOT_CSS = ASSETS / "live_plot.css"

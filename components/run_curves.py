@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from backend.events import RunEvent
+from backend.labelling.scoreboard import wilson
 from backend.progress import Progress
-from components.live_plot import Metric, Series
+from components.live_plot import HELD_OUT, WATCHED, Metric, Series
 from components.notices import empty
 from components.text import escape, gigabytes, minutes
 
 STEP_METRICS: dict[str, Metric] = {
     "loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm", "tokens_per_second": "tokens_per_second",
 }
+TOLD = ("margin", "reward", "KL")  # of what objectives watch, the numbers worth a place in the line; the rest is drawn
 STATUS_WORDS = {
     "queued": "waiting for its turn", "running": "training", "done": "done", "stopped": "stopped", "failed": "failed",
     "interrupted": "interrupted",
@@ -32,10 +34,15 @@ def series_of(run_id: str, label: str, events: Iterable[RunEvent]) -> list[Serie
 
 
 def _values(event: Any) -> list[tuple[Metric, float]]:
+    watched = event.get("metrics", {}).items()
     if event["kind"] == "step":
-        return [(metric, event[key]) for key, metric in STEP_METRICS.items() if event.get(key) is not None]
+        known = [(metric, event[key]) for key, metric in STEP_METRICS.items() if event.get(key) is not None]
+        return known + [(WATCHED + name, value) for name, value in watched]
     if event["kind"] == "evaluated":
-        return [("base_loss" if event.get("base") else "validation_loss", event["loss"])]
+        measured = [(HELD_OUT + name, value) for name, value in watched]
+        if "reward" in event.get("metrics", {}):
+            return measured  # what such a run goes down is the reward's negative, drawn as the reward it is
+        return [("base_loss" if event.get("base") else "validation_loss", event["loss"]), *measured]
     return []
 
 
@@ -72,7 +79,12 @@ def progress_html(name: str, progress: Progress, *, stopping: bool = False) -> s
     facts = [f"step {progress.step:,} of {progress.total_steps:,}"] if progress.total_steps else ["getting ready"]
     if progress.loss is not None:
         facts += [f"epoch {progress.epoch:.1f}", f"loss {progress.loss:.3f}", f"{progress.tokens_per_second:.0f} tokens/s"]
-    if progress.best_loss is not None:
+    facts += [f"{name} {value:.3g}" for name, value in progress.metrics.items() if name in TOLD]
+    if "accuracy" in progress.held_out:
+        facts.append(_accuracy(progress.held_out["accuracy"], progress.held_out_units))
+    if progress.best_reward is not None:
+        facts.append(f"best held-out reward {progress.best_reward:.3f}")
+    elif progress.best_loss is not None:
         facts.append(f"best held-out loss {progress.best_loss:.3f}" + _against_base(progress))
     if progress.status == "running" and progress.seconds_left is not None:
         facts.append(f"about {minutes(progress.seconds_left)} left")
@@ -87,6 +99,12 @@ def progress_html(name: str, progress: Progress, *, stopping: bool = False) -> s
         f'<progress max="1" value="{share:.4f}" aria-label="progress of the run">{share:.0%}</progress>'
         f'<p class="quiet number">{escape(" · ".join(facts))}</p>{notes}</div>'
     )
+
+
+def _accuracy(share: float, units: float) -> str:
+    """A held-out accuracy, with the interval that so few rows allow."""
+    low, high = wilson(round(share * units), round(units))
+    return f"held-out accuracy {share:.0%} (95% interval {low:.0%} to {high:.0%}, {units:.0f} rows)"
 
 
 def _against_base(progress: Progress) -> str:
