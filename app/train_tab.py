@@ -26,7 +26,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 TICK: dict[str, Any] = {**QUIET, "queue": False}
 SEPARATOR = "__"  # between the group a setting belongs to and its name: "lora__rank"
-FIRST_METHOD = "lora"
+FIRST_METHOD, FIRST_OBJECTIVE = "lora", "sft"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
     inputs: dict[str, Any] = {"inputs_kwargs": everything}
 
     cards.change(on_method, cards, list(settings.groups.values()), **QUIET)
+    form["objective"].change(on_objective, form["objective"], list(settings.goals.values()), **QUIET)
     gr.on(
         [component.change for component in everything.values()], on(studio, on_plan), outputs=[card, cards, start],
         trigger_mode="always_last", **inputs, **QUIET,
@@ -92,7 +93,8 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
 @dataclass(frozen=True)
 class _Groups:
     form: dict[str, Component]
-    groups: dict[str, gr.Column]
+    groups: dict[str, gr.Column]  # of each method's settings
+    goals: dict[str, gr.Column]  # of each objective's
 
 
 def _form(studio: Studio) -> tuple[dict[str, Component], gr.HTML]:
@@ -107,15 +109,19 @@ def _form(studio: Studio) -> tuple[dict[str, Component], gr.HTML]:
             data_choices(studio), label="from", info="A data set saved in the Data tab.", min_width=200, elem_id="pick-data",
         )
         objective = gr.Dropdown(
-            [(kind.title, name) for name, kind in objectives.all_objectives().items()], value="sft", label="learning",
+            [(kind.title, name) for name, kind in objectives.all_objectives().items()], value=FIRST_OBJECTIVE, label="learning",
             info="What the loss is taken on.", min_width=200, filterable=False, elem_id="pick-objective",
+        )
+        start_from = gr.Dropdown(
+            start_choices(studio), value="", label="starting from", info=described["start_from"].description, min_width=200,
+            elem_id="pick-start",
         )
         name = gr.Textbox(
             "", label="and call it", info=described["name"].description, placeholder="named after data and method",
             min_width=200, elem_id="run-name",
         )
     cards = method_cards(cards_of(FIRST_METHOD, None))
-    return {"base_model": model, "data": data, "objective": objective, "name": name}, cards
+    return {"base_model": model, "data": data, "objective": objective, "start_from": start_from, "name": name}, cards
 
 
 def _settings_groups() -> _Groups:
@@ -127,14 +133,16 @@ def _settings_groups() -> _Groups:
             if len(method.model_fields) > 1:
                 with gr.Accordion(f"Settings of {method.title}", open=False):
                     form |= _prefixed(name, settings_form(method, name))
+    goals: dict[str, gr.Column] = {}
     for name, objective in objectives.all_objectives().items():
-        if len(objective.model_fields) > 1:
-            with gr.Accordion(f"Settings of learning {objective.title}", open=False):
-                form |= _prefixed(name, settings_form(objective, name))
+        with gr.Column(visible=name == FIRST_OBJECTIVE) as goals[name]:
+            if len(objective.model_fields) > 1:
+                with gr.Accordion(f"Settings of learning {objective.title}", open=False):
+                    form |= _prefixed(name, settings_form(objective, name))
     with gr.Accordion("Training settings", open=False):
         rate = methods.all_methods()[FIRST_METHOD].default_learning_rate
         form |= _prefixed("training", settings_form(TrainingSettings, "training", placeholders={"learning_rate": f"{rate:g}"}))
-    return _Groups(form, groups)
+    return _Groups(form, groups, goals)
 
 
 def _prefixed(group: str, form: dict[str, Component]) -> dict[str, Component]:
@@ -144,6 +152,16 @@ def _prefixed(group: str, form: dict[str, Component]) -> dict[str, Component]:
 def data_choices(studio: Studio) -> list[tuple[str, str]]:
     """Data sets for the picker: (what is shown, id)."""
     return [(f"{card.name} · {card.rows:,} rows", card.id) for card in studio.datasets.list()]
+
+
+def start_choices(studio: Studio) -> list[tuple[str, str]]:
+    """What a run may start from: the model itself, or what a run made of it."""
+    return [("the model itself", ""), *((run.label["name"], run.id) for run in studio.runs.with_result())]
+
+
+def judge_choices(studio: Studio) -> list[tuple[str, str]]:
+    """Reward models to ask."""
+    return [("none", ""), *((run.label["name"], run.id) for run in studio.runs.judges())]
 
 
 def cards_of(chosen: str, facts: dict[str, dict[str, str]] | None) -> Cards:
@@ -170,6 +188,8 @@ def plan_html(plan: Plan) -> str:
         ("held out", f"{plan.validation_rows:,} rows, asked every {steps.evaluate_every:,} steps"),
         ("trains", f"{plan.trainable_parameters:,} parameters, {share(plan.trainable_parameters, plan.parameters)}"),
     ]
+    if plan.augmented_rows:
+        rows.append(("augmented", f"{plan.augmented_rows:,} of {plan.train_rows:,} rows"))
     if plan.cut_rows:
         rows.append(("cut", f"{plan.cut_rows:,} rows are longer than the maximum length and lose their end"))
     rows += [("left out", f"{number:,} rows: {reason}") for reason, number in plan.left_out.items()]
@@ -192,7 +212,7 @@ def spec_of(studio: Studio, values: dict[str, Any]) -> RunSpec:
     card = studio.datasets.card(values["data"])
     name = values["name"].strip() or f"{card.name}, {methods.all_methods()[method].title}"
     return parse_spec({
-        "name": name, "base_model": values["base_model"] or "", "data": {"id": card.id, "version": card.version},
+        "name": name, "base_model": values["base_model"] or "", "start_from": values["start_from"] or None, "data": {"id": card.id, "version": card.version},
         "objective": {"name": objective, **_group(objectives.all_objectives()[objective], objective, values)},
         "method": {"name": method, **_group(methods.all_methods()[method], method, values)},
         "training": _group(TrainingSettings, "training", values),
@@ -207,8 +227,8 @@ def _group(model: Any, group: str, values: dict[str, Any]) -> dict[str, Any]:
 def form_of(spec: RunSpec) -> dict[str, Any]:
     """The form's values for a spec: the way back, for duplicating a run's settings."""
     values: dict[str, Any] = {
-        "base_model": spec.base_model, "data": spec.data.id, "objective": spec.objective.name, "name": f"{spec.name} again",
-        "method": cards_of(spec.method.name, None),
+        "base_model": spec.base_model, "start_from": spec.start_from or "", "data": spec.data.id, "objective": spec.objective.name,
+        "name": f"{spec.name} again", "method": cards_of(spec.method.name, None),
     }
     for group, settings in ((spec.method.name, spec.method), (spec.objective.name, spec.objective), ("training", spec.training)):
         values |= {f"{group}{SEPARATOR}{name}": value for name, value in form_values(settings).items()}
@@ -221,6 +241,11 @@ def form_of(spec: RunSpec) -> dict[str, Any]:
 def on_method(cards: Cards) -> list[dict[str, Any]]:
     """Only the chosen method's settings are shown."""
     return [gr.update(visible=name == cards["chosen"]) for name in methods.all_methods()]
+
+
+def on_objective(objective: str) -> list[dict[str, Any]]:
+    """Only the chosen objective's settings are shown."""
+    return [gr.update(visible=name == objective) for name in objectives.all_objectives()]
 
 
 def on_plan_when_ready(studio: Studio, **values: Any) -> tuple[Any, Any, Any]:

@@ -33,7 +33,8 @@ class RewardSettings(Settings):
     """What answers are rewarded for. Rules that are left empty count for nothing."""
 
     reward_run: str | None = Field(
-        None, title="Reward model", description="A run that learnt what people prefer. Empty: rules alone decide.",
+        None, title="Reward model", description="A run that learnt what people prefer. None: rules alone decide.",
+        json_schema_extra={"names_run": True},
     )
     most_words: int | None = Field(
         None, ge=1, le=10_000, title="At most so many words",

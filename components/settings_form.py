@@ -44,11 +44,18 @@ def form_values(settings: BaseModel) -> dict[str, Any]:
 
 
 def _shown(field: FieldInfo, value: Any) -> Any:
+    if names_run(field):
+        return value or ""
     if isinstance(value, tuple):
         return "\n".join(value)
     if _kind(field) in (int, float) and _may_be_empty(field):
         return "" if value is None else f"{value:g}"
     return value
+
+
+def names_run(field: FieldInfo) -> bool:
+    """Whether a setting is the id of a run."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("names_run"))
 
 
 def _rows(fields: dict[str, FieldInfo], group: str, placeholders: dict[str, str]) -> dict[str, Component]:
@@ -60,6 +67,8 @@ def _component(field: FieldInfo, elem_id: str, placeholder: str) -> Component:
     kind = _kind(field)
     common: dict[str, Any] = {"label": field.title, "info": field.description, "elem_id": elem_id}
     value = field.get_default(call_default_factory=True)
+    if names_run(field):  # which runs there are is filled in when one comes to the tab
+        return gr.Dropdown([("none", "")], value="", allow_custom_value=True, **common)
     if typing.get_origin(kind) is Literal:
         return gr.Dropdown(list(typing.get_args(kind)), value=value, filterable=False, **common)
     if kind is bool:
