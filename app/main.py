@@ -19,12 +19,13 @@ from app.data.tab import data_tab
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
 from app.theme import theme
-from app.train_tab import QUIET, TICK, data_choices, form_of, train_tab
+from app.train_tab import QUIET, TICK, data_choices, form_of, judge_choices, start_choices, train_tab
 from backend.errors import UserError
 from backend.models import available
 from backend.objectives import all_objectives
 from components.header import header, header_html
 from components.live_plot import LIVE_PLOT_CSS, static_paths
+from components.row_editor import ROW_EDITOR_CSS
 from components.text import gigabytes
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -40,7 +41,7 @@ def serve(workspace_dir: Path, *, host: str, port: int | None, open_browser: boo
     page = build(studio)
     print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:
-        page.launch(**launch_options(host, port, open_browser))
+        page.launch(**launch_options(host, port, open_browser), allowed_paths=[str(studio.workspace.exports)])
     except OSError as error:
         raise UserError(f"Port {port} cannot be opened ({error}). Choose another with --port.") from error
 
@@ -52,7 +53,7 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
     return {
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
-        "theme": theme(), "css_paths": [ASSETS / "style.css", LIVE_PLOT_CSS], "favicon_path": ASSETS / "logo.svg",
+        "theme": theme(), "css_paths": [ASSETS / "style.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {
             "openapi_url": None, "docs_url": None, "redoc_url": None,
             "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnOrigin)],
@@ -110,10 +111,10 @@ def build(studio: Studio) -> gr.Blocks:
 
         gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
         # a tab shows what has happened elsewhere when one comes to it
-        pickers = [train.form["data"], train.form["base_model"]]
+        pickers = [train.form[name] for name in ("data", "base_model", "start_from", "ppo__reward_run")]
         data.refresh_on(data_page.select)
         for come in (page.load, train_page.select, data.changed.change):
-            come(on(studio, on_data_changed), train.form["data"], pickers, **QUIET)
+            come(on(studio, on_pickers), [train.form[name] for name in ("data", "start_from", "ppo__reward_run")], pickers, **QUIET)
         for come in (page.load, runs_page.select):
             come(runs.refresh[0], *runs.refresh[1:], **QUIET)
         for come in (page.load, chat_page.select):
@@ -131,12 +132,17 @@ def build(studio: Studio) -> gr.Blocks:
     return page
 
 
-def on_data_changed(studio: Studio, chosen: str | None) -> tuple[Any, Any]:
-    """The pickers of the Train tab, with what is there now."""
-    choices = data_choices(studio)
+def on_pickers(studio: Studio, data: str | None, start_from: str, judge: str) -> tuple[Any, ...]:
+    """The pickers of the Train tab, with what is there now; what was picked stays picked while it is there."""
+    return (
+        _picker(data_choices(studio), data), gr.update(choices=available(studio.workspace)),
+        _picker(start_choices(studio), start_from), _picker(judge_choices(studio), judge),
+    )  # fmt: skip
+
+
+def _picker(choices: list[tuple[str, str]], chosen: str | None) -> Any:
     there = [id for _, id in choices]
-    value = chosen if chosen in there else next(iter(there), None)
-    return gr.update(choices=choices, value=value), gr.update(choices=available(studio.workspace))
+    return gr.update(choices=choices, value=chosen if chosen in there else next(iter(there), None))
 
 
 def on_train_on(studio: Studio, chosen: dict[str, Any] | None) -> tuple[Any, Any, Any]:
@@ -160,6 +166,7 @@ def _header(studio: Studio) -> str:
     status = studio.engine.status()
     words = {
         "getting ready": f"engine getting ready: {status.doing}", "ready": "ready", "out of order": status.doing,
+        "working": status.doing,
     }.get(status.state, "training")
     if status.run_id:
         run = studio.runs.get(status.run_id)

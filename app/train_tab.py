@@ -117,7 +117,7 @@ def _form(studio: Studio) -> tuple[dict[str, Component], gr.HTML]:
             elem_id="pick-start",
         )
         name = gr.Textbox(
-            "", label="and call it", info=described["name"].description, placeholder="named after data and method",
+            "", label="and call it", info=described["name"].description, placeholder="named for you",
             min_width=200, elem_id="run-name",
         )
     cards = method_cards(cards_of(FIRST_METHOD, None))

@@ -8,18 +8,14 @@
       result/          the adapter in PEFT's format, or the model; tokenizer and chat template with it
 """
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from backend.errors import UserError
-from backend.events import ENDED, EventLog, RunEvent, Status, status
+from backend.events import RunEvent
+from backend.jobs import Job, Jobs, Means
 from backend.progress import Progress
 from backend.specs import RunSpec, parse_spec
-from backend.workspace import Workspace, is_id, new_id, write_whole
+from backend.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -33,37 +29,21 @@ class Summary:
     progress: Progress
 
 
-class Run:
+class Run(Job):
     """One run's folder."""
 
-    def __init__(self, workspace: Workspace, run_id: str) -> None:
-        self.workspace, self.id = workspace, run_id
-        self.folder = workspace.runs / run_id
-        self.events = EventLog(self.folder / "events.jsonl")
-
-    @classmethod
-    def create(cls, workspace: Workspace, spec: RunSpec) -> "Run":
-        """A new folder with the spec in it, its first event "queued"."""
-        run = cls(workspace, new_id(spec.name))
-        run.folder.mkdir(parents=True)
-        write_whole(run.folder / "spec.json", spec.model_dump_json(indent=2) + "\n")
-        run.events.append("queued")
-        return run
+    place, noun, doing, found_in = "runs", "run", "training", "the Runs tab"
 
     @property
     def spec(self) -> RunSpec:
         """Raises `UserError` where it is damaged or of a newer studio."""
-        try:
-            return parse_spec(json.loads((self.folder / "spec.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise UserError(f"The spec.json of run {self.id} is damaged. Put it back, or remove the run's folder.") from error
+        return parse_spec(self.spec_values())
 
-    def is_readable(self) -> bool:
-        """Whether its spec can be read."""
-        try:
-            return bool(self.spec)
-        except UserError:
-            return False
+    def perform(self, means: Means) -> None:
+        """Train, from the last checkpoint on."""
+        from backend.training import train
+
+        train(self.spec, self, self.events.append, means.should_stop, turn=means.turns.take)
 
     @property
     def checkpoints(self) -> Path:
@@ -76,34 +56,6 @@ class Run:
     @property
     def has_result(self) -> bool:
         return self.result.is_dir()
-
-    @property
-    def label(self) -> dict[str, str]:
-        """{"name", "note"} as the user last wrote them."""
-        file = self.folder / "label.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"name": self.spec.name, "note": ""}
-
-    def relabel(self, *, name: str, note: str) -> None:
-        """Rename the run and change its note."""
-        if not name.strip():
-            raise UserError("A run needs a name. Type one.")
-        write_whole(self.folder / "label.json", json.dumps({"name": name.strip()[:120], "note": note[:2000]}, ensure_ascii=False))
-
-    @property
-    def status(self) -> Status:
-        return status(self.events.last())
-
-    def lock(self) -> FileLock:
-        """Held by whichever process trains this run, so that nobody else takes it for dead or deletes it."""
-        return FileLock(self.folder / "training.lock")
-
-    def is_held(self) -> bool:
-        """Whether some process trains this run now."""
-        try:
-            with self.lock().acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
 
     def summary(self) -> Summary:
         """What the table shows, read off the spec and the events."""
@@ -129,23 +81,11 @@ def true_events(events: list[RunEvent]) -> list[RunEvent]:
     return kept
 
 
-class Runs:
+class Runs(Jobs[Run]):
     """All runs of a workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-
-    def ids(self) -> list[str]:
-        """Newest first."""
-        specs = [file for file in self.workspace.runs.glob("*/spec.json") if is_id(file.parent.name)]
-        return [file.parent.name for file in sorted(specs, key=lambda file: file.stat().st_mtime_ns, reverse=True)]
-
-    def get(self, run_id: str) -> Run:
-        """Raises `UserError` where there is no such run."""
-        run = Run(self.workspace, run_id)
-        if not is_id(run_id) or not (run.folder / "spec.json").exists():
-            raise UserError(f"There is no run {run_id!r}. It may have been deleted; look in the Runs tab.")
-        return run
+        super().__init__(workspace, Run)
 
     def summaries(self, *, offset: int = 0, limit: int = 50) -> list[Summary]:
         """A page of the table, newest first; runs whose spec cannot be read are passed over."""
@@ -153,11 +93,11 @@ class Runs:
 
     def with_result(self) -> list[Run]:
         """Runs one can chat with, newest first."""
-        return [run for run in map(self.get, self.ids()) if run.has_result and run.is_readable()]
+        return self._with_head("language")
 
-    def delete(self, run_id: str) -> None:
-        """Remove a run that has ended. Raises `UserError` while it is trained or waits."""
-        run = self.get(run_id)
-        if run.is_held() or run.status not in ENDED:
-            raise UserError(f"{run.label['name']} is still running or queued. Stop it first, then delete it.")
-        shutil.rmtree(run.folder)
+    def judges(self) -> list[Run]:
+        """Runs that made a reward model, newest first."""
+        return self._with_head("scalar")
+
+    def _with_head(self, head: str) -> list[Run]:
+        return [run for run in map(self.get, self.ids()) if run.has_result and run.is_readable() and run.spec.objective.head == head]

@@ -119,7 +119,7 @@ class RunSpec(Settings):
     )
     start_from: str | None = Field(
         None, title="Start from",
-        description="A finished run of the same method and model: its result is trained further. Empty: the model itself.",
+        description="The model itself, or what an earlier run with the same method made of it.",
     )
     data: DatasetRef
     objective: Annotated[SerializeAsAny[ObjectiveSettings], BeforeValidator(objectives.parse)] = Field(

@@ -5,6 +5,10 @@
       models/<name>/          safetensors, config, tokenizer, chat template
       datasets/<id>/          v1.parquet, v1.json (the card), v2.parquet, ...
       runs/<id>/              spec.json, events.jsonl, checkpoints/, result/
+      generations/<id>/       spec.json, events.jsonl, candidates.jsonl, reviews.jsonl
+      rewritings/<id>/        spec.json, events.jsonl, rewordings.jsonl
+      templates/              the user's own template sets, JSON or TOML
+      exports/                files to be taken away; the only folder the page may hand out files from
 
 There is no global workspace: whoever needs it is handed it.
 """
@@ -38,10 +42,22 @@ class Workspace:
     def runs(self) -> Path:
         return self.root / "runs"
 
+    @property
+    def generations(self) -> Path:
+        return self.root / "generations"
+
+    @property
+    def templates(self) -> Path:
+        return self.root / "templates"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
     def prepare(self) -> "Workspace":
         """Make the folders. Raises `UserError` where they cannot be made or belong to a newer studio."""
         try:
-            for folder in (self.models, self.datasets, self.runs):
+            for folder in (self.models, self.datasets, self.runs, self.generations):
                 folder.mkdir(parents=True, exist_ok=True)
             label = self.root / "workspace.json"
             if not label.exists():

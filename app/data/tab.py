@@ -16,13 +16,13 @@ from app.data.table_page import table_page, wire_table_page
 from app.data.view import DatasetView, dataset_view, reference, rows_in_words, showing, wire_dataset_view
 from app.data.write_page import wire_write_page, write_page
 from app.studio import Studio, on
+from backend.data.records import KINDS
 from backend.data.starter import import_starter
 from backend.data.versions import Card
 from components.notices import empty, lead
 
 SETS_LISTED = 200  # the rest is found by its name
 FIND_FROM = 12  # data sets from which on there is a box to find them
-KINDS = {"messages": "conversations", "text": "plain text"}
 WAYS_IN = {  # page: its button, and what happens there
     "write": ("Write", "rows by hand"),
     "import": ("Import", "a file you have"),

@@ -5,10 +5,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -17,7 +17,8 @@ from app.data.desk import PRIVATE, QUIET, TICK, Chosen, Desk, Updates
 from app.data.take_away_tab import TakeAwayTab, take_away_tab, wire_take_away_tab
 from app.data.versions_tab import VersionsTab, versions_tab, wire_versions_tab
 from app.studio import Studio, on
-from backend.data.records import Record, clipped
+from backend.data.records import TURNS_SHOWN, Record, clipped, said
+from backend.data.search import Found, excerpt, search
 from backend.data.versions import Card
 from backend.data.views import Lengths, RowTokens, row_tokens, token_lengths
 from backend.errors import UserError
@@ -25,7 +26,7 @@ from backend.events import ENDED
 from backend.models import STARTER, available, load_tokenizer, locate
 from backend.specs import TrainingSettings
 from components.length_histogram import length_histogram
-from components.notices import problems
+from components.notices import empty, problems
 from components.text import escape, share
 from components.token_view import token_view
 
@@ -38,10 +39,20 @@ SHAPES = {  # label, name
     "Conversations: a list of turns with from and value (ShareGPT)": "sharegpt",
     "Instruction, input, output (Alpaca)": "alpaca",
     "Prompt and completion": "prompt_completion",
+    "Preferences: a better and a worse answer (TRL, ShareGPT)": "preferences",
     "Plain text": "text",
 }
-FORMATS = {"jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "tsv": "table (TSV)", "parquet": "Parquet"}
+FORMATS = {
+    "jsonl": "JSON Lines", "json": "JSON", "csv": "table (CSV)", "tsv": "table (TSV)", "parquet": "Parquet", "documents": "plain text",
+}  # fmt: skip
 DELIMITER_NAMES = {"\t": "tab", ",": "comma ,", ";": "semicolon ;", "|": "bar |"}
+
+
+class Hits(NamedTuple):
+    """The rows that hold a text, as far as was looked."""
+
+    text: str
+    found: Found
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class DatasetView:
     model: gr.Dropdown
     max_length: gr.Number
     tabs: dict[str, gr.Tab]
+    find: gr.Textbox
+    find_words: gr.HTML
+    find_on: gr.Button
+    hits: gr.State  # a `Hits` while only rows with a certain text are shown, else None
     rows: gr.HTML
     page_number: gr.State
     pager: gr.Row
@@ -80,13 +95,17 @@ class DatasetView:
     take_away: TakeAwayTab
 
     @property
+    def find_outputs(self) -> list[Any]:
+        return [self.hits, self.find_words, self.find_on]
+
+    @property
     def page_outputs(self) -> list[Any]:
         return [self.rows, self.page_number, self.pager, self.page_words]
 
 
 def dataset_view(studio: Studio) -> DatasetView:
     """Lay out the view, hidden until there is a data set."""
-    parts: dict[str, Any] = {"page_number": gr.State(0)}
+    parts: dict[str, Any] = {"page_number": gr.State(0), "hits": gr.State(None)}
     with gr.Column(visible=False, elem_id="data-view") as page:
         with gr.Row(elem_classes="data-top"):
             with gr.Column(scale=3, min_width=260):
@@ -127,11 +146,16 @@ def wire_dataset_view(studio: Studio, view: DatasetView, desk: Desk, *, nothing:
     """Tie the view to what is chosen; `nothing` is shown in its place while there is no data set."""
     chosen, changed, open_tab = desk.chosen, desk.changed, desk.open_tab
     heading = [view.heading, view.version, view.confirmation, view.row, view.about]
-    shown = chosen.change(on(studio, on_show), chosen, [view.page, nothing, *heading, *view.page_outputs], **QUIET)
+    shown = chosen.change(
+        on(studio, on_show), chosen, [view.page, nothing, *heading, view.find, *view.find_outputs, *view.page_outputs], **QUIET
+    )
     view.version.input(on_version, [chosen, view.version], chosen, **QUIET)
 
     for button, step in ((view.page_back, -1), (view.page_on, +1)):
-        button.click(on(studio, _turning(step)), [chosen, view.page_number], view.page_outputs, **QUIET)
+        button.click(on(studio, _turning(step)), [chosen, view.page_number, view.hits], view.page_outputs, **QUIET)
+    found = [*view.find_outputs, *view.page_outputs]
+    view.find.submit(on(studio, on_find_rows), [chosen, view.find], found, show_progress_on=view.rows, **PRIVATE)
+    view.find_on.click(on(studio, on_find_on), [chosen, view.hits, view.page_number], found, show_progress_on=view.rows, **PRIVATE)
 
     for name, tab in view.tabs.items():
         tab.select(_opening(name), outputs=open_tab, **QUIET)
@@ -180,14 +204,13 @@ def rows_in_words(number: int) -> str:
 def record_card(record: Record, number: int | None) -> str:
     """A row as a card, numbered or not: who says what. Each text is cut to be shown."""
     short = clipped(record, max_chars=CHARACTERS_SHOWN)
-    turns = short["messages"] if "messages" in short else [{"role": "text", "content": short["text"]}]
-    said = "".join(
-        f'<dt class="data-role">{escape(turn["role"])}</dt><dd class="plain-text" dir="auto">{escape(turn["content"])}</dd>' for turn in turns
+    turns = "".join(
+        f'<dt class="data-role">{escape(who)}</dt><dd class="plain-text" dir="auto">{escape(what)}</dd>' for who, what in said(short)
     )
-    left = len(record["messages"]) - len(turns) if "messages" in record else 0
+    left = len(said(record)) - len(said(short))
     more = f'<p class="quiet">and {left:,} more turns</p>' if left else ""
     label = f'<span class="data-number number">{number:,}</span>' if number else ""
-    return f'<div class="data-row">{label}<div><dl>{said}</dl>{more}</div></div>'
+    return f'<div class="data-row">{label}<div><dl>{turns}</dl>{more}</div></div>'
 
 
 # ---- the tabs --------------------------------------------------------------------------------------------------------
@@ -195,6 +218,13 @@ def record_card(record: Record, number: int | None) -> str:
 
 def _rows_tab(parts: dict[str, Any]) -> gr.Tab:
     with gr.Tab("Rows", id="data-tab-rows") as tab:
+        with gr.Row(elem_classes="data-finder"):
+            parts["find"] = gr.Textbox(
+                label="Find in the rows", info="Part of a text, capital or small. Enter finds it; empty shows all rows again.",
+                max_lines=1, min_width=240, elem_id="data-find-rows",
+            )
+            parts["find_on"] = gr.Button("Search on", visible=False, elem_id="data-find-on", min_width=120, scale=0)
+        parts["find_words"] = gr.HTML(elem_id="data-find-words")
         parts["rows"] = gr.HTML(elem_id="data-rows")
         with gr.Row(visible=False, elem_classes="pager") as parts["pager"]:
             parts["page_back"] = gr.Button("< Previous", elem_id="data-page-back", min_width=140, scale=0)
@@ -233,12 +263,12 @@ def _about_tab(parts: dict[str, Any]) -> gr.Tab:
 def on_show(studio: Studio, chosen: Chosen) -> Updates:
     """Another data set or version is looked at: everything about it, from its first row on."""
     if chosen is None:
-        return *showing(False), *[gr.skip()] * 9
+        return *showing(False), *[gr.skip()] * 13
     card = studio.datasets.card(**chosen)
     versions = [(f"v{number}", number) for number in reversed(studio.datasets.versions(card.id))]
     return (
         *showing(True), _heading(card), gr.Dropdown(versions, value=card.version), gr.Column(visible=False),
-        gr.Number(1, info=f"1 to {card.rows:,}."), _about(card), *_page_of(studio, chosen, 0),
+        gr.Number(1, info=f"1 to {card.rows:,}."), _about(card), "", *_finding(None), *_page_of(studio, chosen, 0),
     )  # fmt: skip
 
 
@@ -247,20 +277,57 @@ def on_version(chosen: Chosen, version: int) -> Chosen:
 
 
 def _turning(step: int) -> Callable[..., Updates]:
-    def on_turn(studio: Studio, chosen: Chosen, page: int) -> Updates:
-        return _page_of(studio, chosen, page + step) if chosen else (gr.skip(),) * 4
+    def on_turn(studio: Studio, chosen: Chosen, page: int, hits: Hits | None) -> Updates:
+        return _page_of(studio, chosen, page + step, hits) if chosen else (gr.skip(),) * 4
 
     return on_turn
 
 
-def _page_of(studio: Studio, chosen: dict[str, Any], page: int) -> Updates:
+def on_find_rows(studio: Studio, chosen: Chosen, text: str) -> Updates:
+    """Only the rows that hold a text; all of them where there is none."""
+    if chosen is None:
+        return (gr.skip(),) * 7
+    if not text.strip():
+        return *_finding(None), *_page_of(studio, chosen, 0)
+    hits = Hits(text.strip(), search(studio.datasets, chosen["id"], chosen["version"], text))
+    return *_finding(hits), *_page_of(studio, chosen, 0, hits)
+
+
+def on_find_on(studio: Studio, chosen: Chosen, hits: Hits | None, page: int) -> Updates:
+    """The search goes on from where its time was up."""
+    if chosen is None or hits is None:
+        return (gr.skip(),) * 7
+    more = search(studio.datasets, chosen["id"], chosen["version"], hits.text, start=hits.found.searched)
+    hits = Hits(hits.text, replace(more, numbers=hits.found.numbers + more.numbers))
+    return *_finding(hits), *_page_of(studio, chosen, page, hits)
+
+
+def _page_of(studio: Studio, chosen: dict[str, Any], page: int, hits: Hits | None = None) -> Updates:
+    """A page of all rows, or of those that hold what is looked for."""
     card = studio.datasets.card(**chosen)
-    pages = max(1, math.ceil(card.rows / PAGE))
+    count = len(hits.found.numbers) if hits else card.rows
+    pages = max(1, math.ceil(count / PAGE))
     page = min(max(page, 0), pages - 1)
-    records = studio.datasets.rows(card.id, card.version, offset=page * PAGE, limit=PAGE)
-    first, last = page * PAGE + 1, page * PAGE + len(records)
-    words = f'<p class="quiet">page {page + 1:,} of {pages:,}, rows {first:,} to {last:,} of {card.rows:,}</p>'
-    return _records(records, first=first), page, gr.Row(visible=pages > 1), words
+    if hits:
+        numbers = hits.found.numbers[page * PAGE : (page + 1) * PAGE]
+        shown = _hits(studio.datasets.at(card.id, card.version, numbers), numbers, hits.text)
+    else:
+        shown = _records(studio.datasets.rows(card.id, card.version, offset=page * PAGE, limit=PAGE), first=page * PAGE + 1)
+    first, last = page * PAGE + 1, min((page + 1) * PAGE, count)
+    what = "hits" if hits else "rows"
+    words = f'<p class="quiet">page {page + 1:,} of {pages:,}, {what} {first:,} to {last:,} of {count:,}</p>'
+    return shown, page, gr.Row(visible=pages > 1), words
+
+
+def _finding(hits: Hits | None) -> Updates:
+    """What is looked for, how far, and whether to go on."""
+    if hits is None:
+        return None, "", gr.Button(visible=False)
+    found = hits.found
+    far = f"searched all {found.rows:,} rows" if found.is_whole else f"searched the first {found.searched:,} of {found.rows:,} rows"
+    hold = f"{rows_in_words(len(found.numbers))} {'holds' if len(found.numbers) == 1 else 'hold'}"
+    words = f'<p class="quiet" role="status">{hold} “{escape(hits.text[:80])}”; {far}.</p>'
+    return hits, words, gr.Button(visible=not found.is_whole)
 
 
 def _opening(name: str) -> Callable[[], str]:
@@ -373,8 +440,14 @@ def _runs(studio: Studio) -> list[tuple[str | None, str, str]]:
 def _heading(card: Card) -> str:
     return (
         f'<h2 class="data-title">{escape(card.name)}</h2><p class="quiet">version {card.version} · {rows_in_words(card.rows)} · '
-        f"{escape(_shape_words(card.shape))} · from {escape(card.source.get('file', 'elsewhere'))}</p>"
+        f"{escape(_shape_words(card.shape))} · {escape(_origin(card))}</p>"
     )
+
+
+def _origin(card: Card) -> str:
+    """Where its rows come from, in a few words."""
+    file, made = card.source.get("file"), card.source.get("made")
+    return f"from {file}" if file else str(made) if made else "from elsewhere"
 
 
 def _shape_words(shape: str) -> str:
@@ -387,6 +460,27 @@ def _records(records: Sequence[Record], *, first: int) -> str:
     note = f"Texts are shown up to {CHARACTERS_SHOWN} characters. The whole row stands under “As the model sees it”."
     below = f'<p class="quiet">{note}</p>' if any(clipped(record, max_chars=CHARACTERS_SHOWN) != record for record in records) else ""
     return f'<div class="data-rows" tabindex="0" role="group" aria-label="Rows">{"".join(cards)}</div>{below}'
+
+
+def _hits(records: Sequence[Record], numbers: Sequence[int], text: str) -> str:
+    """Rows that hold a text, as cards: what was found is marked, with what stands around it."""
+    if not records:
+        return empty("No row looked at so far holds this. Try a part of it, or empty the box to see all rows.")
+    cards = (_hit(record, number + 1, text) for record, number in zip(records, numbers, strict=True))
+    return f'<div class="data-rows" tabindex="0" role="group" aria-label="Rows that hold it">{"".join(cards)}</div>'
+
+
+def _hit(record: Record, number: int, text: str) -> str:
+    turns = "".join(
+        f'<dt class="data-role">{escape(who)}</dt><dd class="plain-text" dir="auto">{_marked(what, text)}</dd>'
+        for who, what in said(record)[:TURNS_SHOWN]
+    )
+    return f'<div class="data-row"><span class="data-number number">{number:,}</span><div><dl>{turns}</dl></div></div>'
+
+
+def _marked(content: str, text: str) -> str:
+    before, found, after = map(escape, excerpt(content, text))
+    return f"{before}<mark>{found}</mark>{after}" if found else before
 
 
 def _row_words(tokens: RowTokens, max_length: int, *, row: int, rows: int) -> str:
@@ -417,6 +511,8 @@ def _about(card: Card) -> str:
     mapping = (source.get("mapping") or {}).get("columns") or {}
     lines = {
         "File": source.get("file"),
+        "Made": source.get("made"),
+        "Mixed from": _parts(source) if source.get("made") == "mixture" else None,
         "Format": FORMATS.get(source.get("format", ""), source.get("format")),
         "Encoding": source.get("encoding"),
         "Columns separated by": DELIMITER_NAMES.get(source.get("delimiter") or "", source.get("delimiter")),
@@ -431,6 +527,11 @@ def _about(card: Card) -> str:
     }
     items = "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in lines.items() if value)
     return f'<div class="card data-about"><h3>Where it comes from</h3><dl>{items}</dl></div>'
+
+
+def _parts(source: dict[str, Any]) -> str:
+    """The versions a mixture was made from."""
+    return ", ".join(f"{part['name']}, v{part['version']} ({rows_in_words(part['rows'])})" for part in source["parts"])
 
 
 def _tally(reasons: dict[str, int]) -> str:

@@ -7,17 +7,19 @@
 
 import reprlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
 from backend.data.readers import BrokenRow, Progress, Row, Source, clip, read_rows
-from backend.data.records import Record, canonical, clipped, content, digest
+from backend.data.records import Record, about_of, canonical, clipped, content, digest
 from backend.data.shapes import Mapping, RowProblem, to_record
 from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 
-PROBLEMS_LISTED = 50
+PROBLEMS_LISTED = 10_000
+REASONS_COUNTED = 50
 
 DUPLICATE = "is an exact duplicate"
 CONTRADICTION = "has the prompt of an earlier row and another answer"
@@ -29,6 +31,14 @@ class Problem(NamedTuple):
     number: int
     reason: str
     text: str
+
+
+class Reached(NamedTuple):
+    """How far going over a file has come."""
+
+    share: float  # 0 to 1
+    rows: int
+    size: int  # bytes
 
 
 class Column(NamedTuple):
@@ -70,10 +80,10 @@ def preview(source: Source, mapping: Mapping | None = None, *, limit: int = 20) 
     return Preview(columns, records, problems)
 
 
-def check(source: Source, mapping: Mapping, *, progress: Progress | None = None) -> Check:
+def check(source: Source, mapping: Mapping, *, progress: Callable[[Reached], None] | None = None) -> Check:
     """Go over every row and count what an import would take, leave out and note. Saves nothing."""
     tally = _Tally()
-    for row in read_rows(source, progress=progress):
+    for row in read_rows(source, progress=_telling(progress, source, tally)):
         tally.count(_use(row, mapping))
     return Check(tally.rows, tally.problems, dict(tally.left_out), dict(tally.notes))
 
@@ -86,16 +96,16 @@ def import_file(
     name: str,
     skip_problems: bool = False,
     drop_duplicates: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[Reached], None] | None = None,
 ) -> Card:
     """Save the rows of a file as a version, in one pass and bounded memory; all of it or nothing.
 
-    `progress` is told the share done now and then. Raises `UserError` for rows that cannot be used unless
+    `progress` is told now and then how far it has come; what it raises ends the import. Raises `UserError` for rows that cannot be used unless
     `skip_problems` consents to leave them out, for a file that changed meanwhile, and for a full disk.
     """
     tally = _Tally(drop_duplicates=drop_duplicates)
     with datasets.new_version(name, mapping.record) as version:
-        for row in read_rows(source, progress=progress):
+        for row in read_rows(source, progress=_telling(progress, source, tally)):
             record = tally.count(_use(row, mapping))
             if record is not None:
                 version.write(record, tally.content)
@@ -103,6 +113,11 @@ def import_file(
         return version.keep(
             source=_origin(source, mapping), shape=mapping.shape, left_out=dict(tally.left_out), notes=dict(tally.notes)
         )
+
+
+def _telling(progress: Callable[[Reached], None] | None, source: Source, tally: "_Tally") -> Progress | None:
+    """What the reader tells, with the rows counted so far."""
+    return progress and (lambda share: progress(Reached(share, tally.read, round(share * source.size))))
 
 
 def _origin(source: Source, mapping: Mapping) -> dict[str, Any]:
@@ -125,9 +140,12 @@ def _use(row: Row | BrokenRow, mapping: Mapping) -> Record | Problem:
     if isinstance(row, BrokenRow):
         return Problem(row.number, row.reason, row.text)
     try:
-        return to_record(row.values, mapping)
+        record = to_record(row.values, mapping)
     except RowProblem as problem:
         return Problem(row.number, problem.reason, _shown(row.values))
+    if "about" in row.values and (about := about_of(row.values["about"])) and "about" not in mapping.columns.values():
+        record["about"] = about  # our own export brings back what is known about its rows
+    return record
 
 
 @dataclass
@@ -158,12 +176,16 @@ class _Tally:
         return result
 
     @property
+    def read(self) -> int:
+        return self.rows + self.left_out.total()
+
+    @property
     def unusable(self) -> int:
         return self.left_out.total() - self.left_out[DUPLICATE]
 
     def _count_problem(self, problem: Problem) -> None:
         # Reasons quote what was found, so garbage could bring a new one with each row.
-        known = problem.reason in self.left_out or len(self.left_out) < PROBLEMS_LISTED
+        known = problem.reason in self.left_out or len(self.left_out) < REASONS_COUNTED
         self.left_out[problem.reason if known else "has another problem"] += 1
         if len(self.problems) < PROBLEMS_LISTED:
             self.problems.append(problem)
@@ -186,9 +208,8 @@ def _require_consent(tally: _Tally, source: Source, skip_problems: bool) -> None
         none = f"None of the {tally.unusable:,} rows of {source.name} can be used. Check what its columns mean."
         raise UserError(*sentences, none)
     if tally.unusable and not skip_problems:
-        read = tally.left_out.total() + tally.rows
         few = "1 row" if tally.unusable == 1 else f"{tally.unusable:,} rows"
-        raise UserError(*sentences, f"{few} of {read:,} cannot be used. Mend the file, or import without them.")
+        raise UserError(*sentences, f"{few} of {tally.read:,} cannot be used. Mend the file, or import without them.")
 
 
 def _sentence(problem: Problem, source: Source) -> str:

@@ -59,8 +59,9 @@ class RecordWriter:
     def _flush(self) -> None:
         import pyarrow as pa
 
-        if self._group:
-            self._file.write_table(pa.Table.from_pylist(self._group, schema=self._schema))
+        if self._group:  # column by column, which takes half the time of Table.from_pylist
+            columns = [pa.array([record.get(field.name) for record in self._group], field.type) for field in self._schema]
+            self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._group, self._characters = [], 0
 
 

@@ -107,10 +107,26 @@ def about_of(value: Any) -> About | None:
 def clipped(record: Record, *, max_chars: int = 2000) -> Record:
     """The record with each text cut to be shown: a row of 15 MB would freeze a page."""
     short = partial(clip, max_chars=max_chars)
+    def turns(messages: list[Message]) -> list[Message]:
+        return [{"role": turn["role"], "content": short(turn["content"])} for turn in messages[:TURNS_SHOWN]]
+
     if "text" in record:
         return {"text": short(record["text"])}
-    turns = record["messages"][:TURNS_SHOWN]
-    return {"messages": [{"role": turn["role"], "content": short(turn["content"])} for turn in turns]}
+    if "answers" in record:
+        return {**record, "prompt": turns(record["prompt"]), "answers": [turns(answer) for answer in record["answers"]]}
+    return {"messages": turns(record["messages"])}
+
+
+def said(record: Record) -> list[tuple[str, str]]:
+    """(who, what) of everything in a record, in order: turns by their role, answers to choose from by their rank."""
+    if "text" in record:
+        return [("text", record["text"])]
+    if "messages" in record:
+        return [(turn["role"], turn["content"]) for turn in record["messages"]]
+    ranked = sorted(zip(record["ranks"], record["answers"], strict=True), key=lambda each: each[0])
+    names = {1: "better", 2: "worse"} if len(ranked) == 2 else {}
+    answers = [(names.get(rank, f"rank {rank}"), turn["content"]) for rank, answer in ranked for turn in answer]
+    return [(turn["role"], turn["content"]) for turn in record["prompt"]] + answers
 
 
 def _is_of_about(name: Any, value: Any) -> bool:

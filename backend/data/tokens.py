@@ -38,7 +38,13 @@ class Encoded:
 
 
 def encode(record: Record, tokenizer: "PreTrainedTokenizerBase") -> Encoded:
-    """A record as tokens: a conversation with the assistant's turns trained, or a text trained whole."""
+    """A record as tokens: a conversation with the assistant's turns trained, or a text trained whole.
+
+    Of a preference it is the conversation with the best answer.
+    """
+    if "answers" in record:
+        best = record["answers"][record["ranks"].index(min(record["ranks"]))]
+        return encode_messages([*record["prompt"], *best], tokenizer)
     if "messages" in record:
         return encode_messages(record["messages"], tokenizer)
     ids = tokenizer(record["text"], split_special_tokens=True)["input_ids"]  # with a beginning mark, where the model has one

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 120  # characters
 SURELY_LEFT_SECONDS = 24 * 3600
+NOTHING_KNOWN = canonical({})
 
 
 class Card(BaseModel):
@@ -100,6 +101,11 @@ class Datasets:
         """`limit` records from `offset` on, reading only the row groups they are in."""
         with self.opened(self.card(id, version)) as file:
             return list(parquet.page(file, offset, limit))
+
+    def at(self, id: str, version: int, numbers: Sequence[int]) -> Sequence[Record]:
+        """The records of some numbers, counted from 0 and ascending."""
+        with self.opened(self.card(id, version)) as file:
+            return list(parquet.at(file, numbers))
 
     def sample(self, id: str, version: int | None = None, *, limit: int) -> Sequence[Record]:
         """Every record, or where there are more than `limit` about that many, spread evenly over the version."""
@@ -195,7 +201,7 @@ class NewVersion:
     def write(self, record: Record, known_content: bytes | None = None) -> None:
         """Add a record; `known_content` is its content where somebody has made it already."""
         self._sha256.update(known_content or content(record))
-        self._about.update(canonical(record.get("about") or {}))
+        self._about.update(canonical(record["about"]) if record.get("about") else NOTHING_KNOWN)
         self._made[how_of(record)] += 1
         self._writer.write(record)
 

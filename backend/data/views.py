@@ -4,6 +4,7 @@
     lengths = token_lengths(datasets, id, version, tokenizer)
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TOKENS_SHOWN = 2_000  # of one row; more spans than that make a page slow
 ROWS_MEASURED = 2_000  # a length is asked for while somebody waits; larger versions are judged by a sample
+SECONDS_MEASURED = 0.8  # and where rows are long or the machine slow, by a smaller one
+FEWEST_MEASURED = 200  # rows that are measured however long it takes
 BROKEN = "\ufffd"  # what bytes decode to that are no whole character yet
 LONGEST_CHARACTER = 4  # bytes in UTF-8, and so tokens at most
 
@@ -93,16 +96,32 @@ def token_lengths(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     limit: int = ROWS_MEASURED,
+    seconds: float = SECONDS_MEASURED,
     progress: Progress | None = None,
 ) -> Lengths:
-    """How long the rows of a version are: of all up to `limit` rows, else of `limit` spread evenly over it."""
+    """How long the rows of a version are: of all up to `limit` rows, else of `limit` spread evenly over it.
+
+    What cannot be measured in about `seconds` is left out, evenly too.
+    """
+    until = time.monotonic() + seconds
     records = datasets.sample(id, version, limit=limit)
-    measured = []
-    for record in records:
-        measured.append(_length(encode(record, tokenizer)))
+    measured: dict[int, RowLength] = {}
+    for number in _spread(len(records)):
+        measured[number] = _length(encode(records[number], tokenizer))
         if progress and len(measured) % 50 == 0:
             progress(len(measured) / len(records))
-    return Lengths(measured, datasets.card(id, version).rows)
+        if len(measured) >= FEWEST_MEASURED and time.monotonic() > until:
+            break
+    return Lengths([measured[number] for number in sorted(measured)], datasets.card(id, version).rows)
+
+
+def _spread(count: int) -> Iterator[int]:
+    """The numbers below `count` in an order whose every beginning is spread evenly (van der Corput's, base 2)."""
+    bits = max(count - 1, 0).bit_length()
+    for number in range(2**bits):
+        place = int(f"{number:0{bits}b}"[::-1], 2) if bits else 0
+        if place < count:
+            yield place
 
 
 def _length(encoded: Encoded) -> RowLength:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.data.importing import CONTRADICTION, DUPLICATE, check, import_file, preview
+from backend.data.importing import CONTRADICTION, DUPLICATE, Reached, check, import_file, preview
 from backend.data.readers import inspect, read_rows, sample_rows
 from backend.data.records import clipped
 from backend.data.shapes import Mapping, guess_mapping
@@ -233,7 +233,7 @@ def test_bad_rows_are_left_out_on_consent_and_counted(datasets: Datasets, tmp_pa
 def test_a_check_finds_what_an_import_would_and_saves_nothing(datasets: Datasets, tmp_path: Path) -> None:
     path = write(tmp_path, pairs(2) + BAD * 20)
     found = check(inspect(path), PAIRS)
-    assert (found.rows, len(found.problems), sum(found.left_out.values())) == (2, 50, 120)
+    assert (found.rows, len(found.problems), sum(found.left_out.values())) == (2, 120, 120)
     assert found.problems[0][:2] == (3, 'has no "completion" text')
     assert files(datasets) == []
     assert save(datasets, path, skip_problems=True).left_out == found.left_out
@@ -276,8 +276,8 @@ def test_a_file_that_changed_before_or_during_the_import_is_refused(datasets: Da
 
 
 def test_an_import_that_is_broken_off_leaves_nothing(datasets: Datasets, tmp_path: Path) -> None:
-    def stop(share: float) -> None:
-        if share > 0.5:
+    def stop(reached: Reached) -> None:
+        if reached.share > 0.5:
             raise KeyboardInterrupt
 
     source = inspect(write(tmp_path, [{**pair, "pad": "x" * 99} for pair in pairs(20_000)]))
@@ -340,9 +340,10 @@ def test_records_are_clipped_to_be_shown() -> None:
 
 
 def test_progress_is_told_and_ends_at_one(datasets: Datasets, tmp_path: Path) -> None:
-    shares: list[float] = []
-    import_file(datasets, inspect(write(tmp_path, pairs(2500))), PAIRS, name="Cats", progress=shares.append)
-    assert shares == sorted(shares) and len(shares) > 2 and shares[-1] == 1
+    told: list[Reached] = []
+    source = inspect(write(tmp_path, pairs(2500)))
+    import_file(datasets, source, PAIRS, name="Cats", progress=told.append)
+    assert told == sorted(told) and len(told) > 2 and told[-1] == Reached(share=1.0, rows=2500, size=source.size)
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"the real data sets are not at {REAL_DATA}")

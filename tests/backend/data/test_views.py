@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
+from backend.data import views
 from backend.data.tokens import encode
 from backend.data.versions import Datasets
 from backend.data.views import row_tokens, token_lengths
@@ -91,6 +92,23 @@ def test_a_large_version_is_judged_by_rows_spread_over_it(workspace: Workspace, 
     assert tokens == sorted(set(tokens))  # none twice, in order
     assert tokens[0] == 2 and tokens[-1] >= 100  # from one end to the other
     assert all(0 <= part <= 1 for part in told)
+
+
+def test_rows_are_measured_no_longer_than_somebody_waits(
+    workspace: Workspace, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "FEWEST_MEASURED", 30)
+    card = save_texts(workspace, ["a" + " b" * number for number in range(100)])
+    lengths = token_lengths(Datasets(workspace), card.id, 1, tokenizer, seconds=0)
+    tokens = [row.tokens for row in lengths.measured]
+    assert (len(tokens), lengths.is_sample) == (30, True)
+    assert tokens == sorted(set(tokens)) and tokens[0] == 2 and tokens[-1] > 90  # in order, from one end to the other
+    assert max(after - before for before, after in zip(tokens, tokens[1:], strict=False)) <= 8
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 100])
+def test_every_row_has_its_turn_once(count: int) -> None:
+    assert sorted(views._spread(count)) == list(range(count))
 
 
 def test_what_the_limit_cuts_is_counted(workspace: Workspace, tokenizer: PreTrainedTokenizerBase) -> None:
