@@ -31,7 +31,7 @@ EVALUATIONS = 8
 STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
 NOT_WANTED = "augmented, and switched off in the training settings"
 COPY_OF_HELD_OUT = "augmented from a row that is held out"
-ROWS_LOOKED_AT = 2_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
+ROWS_LOOKED_AT = 1_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
 
 
 @dataclass(frozen=True)

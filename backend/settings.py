@@ -32,5 +32,7 @@ def _sentence(problem: Any, within: str) -> str:
         return f"{where}: there is no such setting. Check its spelling, or leave it out."
     if problem["type"] == "missing":
         return f"{where}: is needed and was left out. Fill it in."
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # of several fields: the message names them
+        return f"{where}: {message}."
     given = repr(problem["input"])
     return f"{where} {message[0].lower() + message[1:]} (it is {given if len(given) < 80 else given[:77] + '...'})."

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from backend.data.augment import Augmentation
+from backend.data.checks import all_checks
+from backend.data.mixtures import Ingredient, Recipe
+from backend.data.templating import rendering, sets
 from backend.methods import all_methods
 from backend.objectives import all_objectives
+from backend.rewriting import RewritingSettings
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +77,10 @@ def test_nobody_listens_to_a_model_of_settings_he_cannot_import() -> None:
 
 def settings_models() -> list[type[BaseModel]]:
     sampling = importlib.import_module("backend.sampling").Sampling
-    return [*all_methods().values(), *all_objectives().values(), TrainingSettings, RunSpec, sampling]
+    generating = importlib.import_module("backend.generating.settings")
+    written = [generating.WriterSettings, generating.GenerationSettings]
+    made = [sets.Template, sets.TemplateSet, sets.Part, rendering.Rendering, Augmentation, RewritingSettings, Ingredient, Recipe]
+    return [*all_methods().values(), *all_objectives().values(), *all_checks().values(), TrainingSettings, RunSpec, sampling, *written, *made]
 
 
 DISCRIMINATORS = {"v", "data", "objective", "method", "training"}  # of a spec: its version and its parts, no settings

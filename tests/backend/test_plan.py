@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.train_tab import plan_html
 from backend import device
+from backend.data.augment import Augmentation, save_augmented
+from backend.data.templating.sets import template_sets
 from backend.data.versions import Card, Datasets
 from backend.device import Memory
 from backend.errors import UserError
@@ -142,6 +145,44 @@ def test_rows_cut_and_left_out_are_counted(workspace: Workspace) -> None:
 def test_when_nothing_is_left_the_reason_is_said(workspace: Workspace, dataset: Card) -> None:
     (problem,) = problems(spec_for(dataset, training={"max_length": 8}), workspace)
     assert "No row is left to learn from" in problem and "rows: nothing of its answer is left within 8 tokens" in problem
+
+
+# ---- augmented rows
+
+
+def with_copies(datasets: Datasets, card: Card, *, copies: int) -> Card:
+    """The next version of a data set, with augmented copies of every row."""
+    return save_augmented(datasets, card.id, card.version, Augmentation(reworded=copies), template_sets().sets["rewording"])
+
+
+def test_nothing_is_measured_on_augmented_rows_and_no_copy_of_a_held_out_row_is_learnt(workspace: Workspace, dataset: Card) -> None:
+    datasets, tokenizer = Datasets(workspace), load_tokenizer(workspace.models / "starter")
+    card = with_copies(datasets, dataset, copies=2)
+    training = {"validation_share": 0.25}
+    rows = make_rows(spec_for(card, training=training), list(datasets.iterate(card.id, 2)), tokenizer)
+    plain = make_rows(spec_for(dataset, training=training), list(datasets.iterate(card.id, 1)), tokenizer)
+    assert [example.input_ids for example in rows.validation] == [example.input_ids for example in plain.validation]
+    assert (len(rows.train), len(rows.validation), rows.augmented) == (18 * 3, 6, 18 * 2)
+    assert rows.left_out == {"augmented from a row that is held out": 12}
+
+
+def test_augmented_rows_are_switched_off(workspace: Workspace, dataset: Card) -> None:
+    datasets, tokenizer = Datasets(workspace), load_tokenizer(workspace.models / "starter")
+    card = with_copies(datasets, dataset, copies=1)
+    spec = spec_for(card, training={"augmented_rows": False})
+    rows = make_rows(spec, list(datasets.iterate(card.id, 2)), tokenizer)
+    plain = make_rows(spec_for(dataset), list(datasets.iterate(card.id, 1)), tokenizer)
+    assert (rows.train, rows.validation, rows.augmented) == (plain.train, plain.validation, 0)
+    assert rows.left_out == {"augmented, and switched off in the training settings": 24}
+
+
+def test_the_card_says_how_many_rows_are_augmented(workspace: Workspace, dataset: Card) -> None:
+    card = with_copies(Datasets(workspace), dataset, copies=1)
+    planned = plan(spec_for(card), workspace)
+    assert (planned.rows, planned.train_rows, planned.validation_rows, planned.augmented_rows) == (48, 44, 2, 22)
+    assert "<dt>augmented</dt><dd>22 of 44 rows</dd>" in plan_html(planned)
+    first = parse_spec({"data": {"id": dataset.id, "version": 1}})
+    assert "augmented" not in plan_html(plan(first, workspace))
 
 
 # ---- the card
