@@ -4,16 +4,21 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from backend.data.drafts import Drafts
+from backend.data.report import Reports
 from backend.data.starter import import_starter
 from backend.data.versions import Datasets
 from backend.engine import Engine
 from backend.errors import UserError
+from backend.models import load_tokenizer, locate
 from backend.runs import Runs
+from backend.store import Store
 from backend.workspace import Workspace
 from components.text import escape
 
@@ -31,7 +36,11 @@ class Studio:
     engine: Engine
     datasets: Datasets
     runs: Runs
+    reports: Reports = field(init=False, repr=False)  # of the data sets' quality, made in the background
     _playground: "Playground | None" = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.reports = Reports(self.datasets, tokenizer=self.tokenizer)
 
     @classmethod
     def open(cls, workspace_dir: Path) -> "Studio":
@@ -44,6 +53,11 @@ class Studio:
             import_starter(studio.datasets)
         return studio
 
+    @cached_property
+    def drafts(self) -> Drafts:
+        """Data sets while they are written."""
+        return Drafts(Store.of(self.workspace))
+
     @property
     def playground(self) -> "Playground":
         """Answers from base models and runs; waits until the engine is ready."""
@@ -51,8 +65,13 @@ class Studio:
         from backend.inference import Playground
 
         if self._playground is None:
-            self._playground = Playground(self.workspace, turns)
+            self._playground = Playground(self.workspace, turns, self.engine.shelf)
         return self._playground
+
+    def tokenizer(self, base_model: str) -> Any:  # transformers' PreTrainedTokenizerBase
+        """A base model's tokenizer; waits until the engine is ready, which may be unpacking it. Raises `UserError`."""
+        self.engine.wait_until_ready()
+        return load_tokenizer(locate(base_model, self.workspace))
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run that has ended, and forget its weights. Raises `UserError`."""

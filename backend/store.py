@@ -1,0 +1,144 @@
+"""The workspace's SQLite file: what somebody is in the middle of, kept as it is typed.
+
+    store = Store.of(workspace)                      workspace/studio.db
+    with store.changing() as db: db.execute(...)     one transaction: all of it or nothing
+
+What a transaction has committed is there after `kill -9`. A power cut may take the last moment, and never damages the
+file (write-ahead log, https://sqlite.org/wal.html).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from backend.errors import UserError
+from backend.workspace import Workspace
+
+BUSY_SECONDS = 10  # another process may be writing
+DRAFTS = """
+CREATE TABLE drafts (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  record TEXT NOT NULL CHECK (record IN ('messages', 'text')),
+  author TEXT NOT NULL,                -- who writes
+  guidelines TEXT NOT NULL,            -- JSON
+  dataset TEXT UNIQUE,                 -- the data set it is a draft of, and the version it was last like
+  version INTEGER,
+  changed TEXT NOT NULL,               -- ISO 8601, UTC
+  clock INTEGER NOT NULL DEFAULT 0,    -- grows with every change, undo and redo; a row's revision is read off it
+  saved INTEGER NOT NULL DEFAULT 0,    -- the clock when the draft was last like its version
+  done INTEGER NOT NULL DEFAULT 0      -- the newest change that is not undone
+) STRICT;
+CREATE TABLE rows (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  draft TEXT NOT NULL REFERENCES drafts ON DELETE CASCADE,
+  place BLOB NOT NULL,                 -- sorts as the rows stand, see backend/data/places.py
+  revision INTEGER NOT NULL,
+  record TEXT NOT NULL,                -- JSON
+  how TEXT NOT NULL,                   -- these four are read off the record, to find rows by
+  tags TEXT NOT NULL,
+  problem TEXT,
+  folded TEXT NOT NULL
+) STRICT;
+CREATE INDEX rows_in_order ON rows (draft, place);
+CREATE INDEX rows_by_how ON rows (draft, how);
+CREATE INDEX rows_by_tags ON rows (draft, tags) WHERE tags <> '';
+CREATE INDEX rows_by_problem ON rows (draft, problem) WHERE problem IS NOT NULL;
+CREATE TABLE changes (
+  draft TEXT NOT NULL REFERENCES drafts ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  label TEXT NOT NULL,                 -- what was done: "delete 3 rows"
+  at REAL NOT NULL,                    -- seconds since 1970
+  PRIMARY KEY (draft, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE images (                  -- what a change changed; row 0 is the draft itself, no record is no row
+  draft TEXT NOT NULL,
+  change INTEGER NOT NULL,
+  row INTEGER NOT NULL,
+  place_before BLOB, record_before TEXT,
+  place_after BLOB, record_after TEXT,
+  PRIMARY KEY (draft, change, row),
+  FOREIGN KEY (draft, change) REFERENCES changes ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+"""
+SCHEMAS = (DRAFTS,)  # one after the other; PRAGMA user_version says how many a file has
+
+
+class Store:
+    """One SQLite file. One connection serves all threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, make it where it is missing, bring an older one up to date. Raises `UserError`."""
+        self.path = path
+        self._turn = threading.RLock()
+        with self._in_words():
+            self._db = self._connect()
+            self._bring_up_to_date()
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "Store":
+        """The store of a workspace. Raises `UserError` where it cannot be opened."""
+        return cls(workspace.root / "studio.db")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to read with. Raises `UserError` where the file cannot be read."""
+        with self._turn, self._in_words():
+            yield self._db
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """The connection in a transaction: kept whole, or where anything fails not at all. Raises `UserError`."""
+        with self._turn, self._in_words():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees the file as it is now, whatever others write meanwhile. Raises `UserError`."""
+        with self._in_words():
+            db = self._connect()
+            try:
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.close()
+
+    def close(self) -> None:
+        with self._turn:
+            self._db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        return db
+
+    def _bring_up_to_date(self) -> None:
+        with self.changing() as db:
+            (there,) = db.execute("PRAGMA user_version").fetchone()
+            if there > len(SCHEMAS):
+                raise UserError(f"{self.path} was written by a newer studio. Update the studio, or choose another workspace.")
+            for schema in SCHEMAS[there:]:
+                for statement in filter(str.strip, schema.split(";\n")):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise UserError(
+                f"{self.path} cannot be used ({error}). Is the disk full, the folder read-only, or another program holding the "
+                "file? Mend that and try again; nothing was changed."
+            ) from error
