@@ -1,7 +1,8 @@
-"""The engine: one worker in this process owns the device, runs queue for it. Imports no torch until it is started.
+"""The engine: one worker in this process owns the device, jobs queue for it. Imports no torch until it is started.
 
-A run belongs to the engine and to its folder, never to a browser tab. What the engine knows it can read back from the
-folders: after a restart the queue stands in its old order, and a run cut off is marked interrupted.
+A job, be it a run or a generation, belongs to the engine and to its folder, never to a browser tab. What the engine
+knows it can read back from the folders: after a restart the queue stands in its old order, and a job cut off is marked
+interrupted.
 """
 
 import logging
@@ -9,6 +10,7 @@ import queue
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,15 +18,20 @@ from filelock import FileLock, Timeout
 
 from backend.errors import UserError
 from backend.events import ENDED
+from backend.generating.generation import Generation
+from backend.jobs import Job, Jobs, Means
 from backend.models import STARTER, hush_libraries, locate
+from backend.rewriting import Rewriting
 from backend.runs import Run, Runs
 from backend.specs import RunSpec
 from backend.workspace import Workspace
 
 if TYPE_CHECKING:
     from backend.device import Turns
+    from backend.inference import Shelf
 
-State = Literal["getting ready", "ready", "training", "out of order"]
+KINDS: tuple[type[Job], ...] = (Run, Generation, Rewriting)  # of jobs, each of which knows its folder and how it is performed
+State = Literal["getting ready", "ready", "training", "working", "out of order"]  # "working" on another job than a run
 log = logging.getLogger(__name__)
 
 
@@ -33,14 +40,15 @@ class EngineStatus:
     """What the header shows."""
 
     state: State
-    doing: str  # while getting ready: what exactly; out of order: why
+    doing: str  # while getting ready: what exactly; out of order: why; training or working: on what
     device: str  # empty until known
-    run_id: str | None
+    run_id: str | None  # of the run that trains
     queued: int
+    job_id: str | None = None  # of the job that is worked on, be it a run or another
 
 
 class Engine:
-    """Queue, start, stop, resume. `turns` is the device's lock, shared with chat."""
+    """Queue, start, stop, resume. `turns` is the device's lock and `shelf` the models in memory, both shared with chat."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.runs = workspace, Runs(workspace)
@@ -49,7 +57,7 @@ class Engine:
         self._doing, self._device = "loading the libraries", ""
         self._queue: queue.Queue[str] = queue.Queue()
         self._stops: dict[str, threading.Event] = {}
-        self._current: str | None = None
+        self._current: Job | None = None
         self._lock = threading.RLock()
         self._studio_lock = FileLock(workspace.root / "studio.lock")
 
@@ -73,53 +81,59 @@ class Engine:
         plan(spec, self.workspace)
         return self._enqueue(Run.create(self.workspace, spec))
 
-    def resume(self, run_id: str) -> None:
-        """Put a run that was stopped, interrupted or failed back on the queue; it goes on from its last checkpoint."""
-        run = self.runs.get(run_id)
-        self._let_go_of(run_id)
-        with self._lock:
-            if run.status not in ("stopped", "interrupted", "failed") or run_id in self._stops:
-                raise UserError(f"{run.label['name']} is {run.status}: there is nothing to resume.")
-            run.events.append("queued")
-            self._enqueue(run)
+    def put(self, job: Job) -> str:
+        """Put a job that was just made on the queue; returns its id."""
+        return self._enqueue(job)
 
-    def _let_go_of(self, run_id: str) -> None:
-        """Wait the moment between a run's last event and the worker's being free of it."""
+    def resume(self, job_id: str) -> None:
+        """Put a job that was stopped, interrupted or failed back on the queue; it goes on from where it was left."""
+        job = self._job(job_id)
+        self._let_go_of(job)
+        with self._lock:
+            if job.status not in ("stopped", "interrupted", "failed") or job_id in self._stops:
+                raise UserError(f"{job.label['name']} is {job.status}: there is nothing to resume.")
+            job.events.append("queued")
+            self._enqueue(job)
+
+    def _let_go_of(self, job: Job) -> None:
+        """Wait the moment between a job's last event and the worker's being free of it."""
         deadline = time.monotonic() + 5
-        while self._current == run_id and self.runs.get(run_id).status in ENDED and time.monotonic() < deadline:
+        while self._works_on(job.id) and job.status in ENDED and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def stop(self, run_id: str) -> None:
-        """Ask a run to stop; harmless whenever and however often. A run that still waits is taken off the queue."""
-        run = self.runs.get(run_id)
+    def stop(self, job_id: str) -> None:
+        """Ask a job to stop; harmless whenever and however often. A job that still waits is taken off the queue."""
+        job = self._job(job_id)
         with self._lock:
-            asked = self._stops.get(run_id)
+            asked = self._stops.get(job_id)
             if asked is None or asked.is_set():
                 return
             asked.set()
-            if run_id != self._current:
-                self._stops.pop(run_id)
-                run.events.append("finished", status="stopped", message="Taken off the queue before it began.")
+            if not self._works_on(job_id):
+                self._stops.pop(job_id)
+                job.events.append("finished", status="stopped", message="Taken off the queue before it began.")
 
-    def stopping(self, run_id: str) -> bool:
-        """Whether a run has been asked to stop and has not ended yet."""
-        asked = self._stops.get(run_id)
+    def stopping(self, job_id: str) -> bool:
+        """Whether a job has been asked to stop and has not ended yet."""
+        asked = self._stops.get(job_id)
         return asked is not None and asked.is_set()
 
-    def delete(self, run_id: str) -> None:
-        """Remove a run's folder. Raises `UserError` while it is trained or waits."""
+    def delete(self, job_id: str) -> None:
+        """Remove a job's folder. Raises `UserError` while it is worked on or waits."""
+        job = self._job(job_id)
         with self._lock:
-            if run_id in self._stops:
-                raise UserError("This run is still running or queued. Stop it first, then delete it.")
-            self.runs.delete(run_id)
+            if job_id in self._stops:
+                raise UserError(f"This {job.noun} is still running or queued. Stop it first, then delete it.")
+            Jobs(self.workspace, type(job)).delete(job_id)
 
     def status(self) -> EngineStatus:
         with self._lock:
-            waiting = len(self._stops) - (self._current is not None)
+            current, waiting = self._current, len(self._stops) - (self._current is not None)
         state: State = "out of order" if self._failure else "getting ready" if not self.ready.is_set() else "ready"
-        if state == "ready" and self._current:
-            state = "training"
-        return EngineStatus(state, self._failure or self._doing, self._device, self._current, waiting)
+        if state != "ready" or current is None:
+            return EngineStatus(state, self._failure or self._doing, self._device, None, waiting)
+        run_id = current.id if isinstance(current, Run) else None
+        return EngineStatus("training" if run_id else "working", _in_words(current), self._device, run_id, waiting, current.id)
 
     def wait_until_ready(self) -> None:
         """Block until the libraries are loaded. Raises `UserError` if they could not be."""
@@ -133,30 +147,51 @@ class Engine:
         self.wait_until_ready()
         return self._turns
 
-    def _enqueue(self, run: Run) -> str:
+    @property
+    def shelf(self) -> "Shelf":
+        """The models in memory, shared by chat and by jobs that ask a model."""
+        self.wait_until_ready()
+        return self._shelf
+
+    def _jobs(self) -> Iterator[Job]:
+        """Every job there is, of every kind."""
+        for kind in KINDS:
+            jobs = Jobs(self.workspace, kind)
+            yield from map(jobs.get, jobs.ids())
+
+    def _job(self, id: str) -> Job:
+        """A job of whichever kind. Raises `UserError` where there is none."""
+        places = [Jobs(self.workspace, kind) for kind in KINDS]
+        return next((place for place in places if place.has(id)), places[0]).get(id)
+
+    def _works_on(self, id: str) -> bool:
+        current = self._current
+        return current is not None and current.id == id
+
+    def _enqueue(self, job: Job) -> str:
         with self._lock:
-            self._stops[run.id] = threading.Event()
-            self._queue.put(run.id)
-        return run.id
+            self._stops[job.id] = threading.Event()
+            self._queue.put(job.id)
+        return job.id
 
     def _recover(self) -> None:
-        """After a crash: runs nobody trains any more are interrupted; the queue stands as it was."""
+        """After a crash: jobs nobody works on any more are interrupted; the queue stands as it was."""
         waiting = []
-        for run_id in self.runs.ids():
-            run = self.runs.get(run_id)
-            status = run.status
+        for job in self._jobs():
+            status = job.status
             if status in ENDED:
                 continue
             if status == "queued":
-                events = run.events.last()
-                waiting.append((events[-1]["at"] if events else 0.0, run))
-            elif not run.is_held():
-                run.events.append("finished", status="interrupted", message="The studio ended while this run was training.")
-        for _, run in sorted(waiting, key=lambda entry: entry[0]):
-            self._enqueue(run)
+                events = job.events.last()
+                waiting.append((events[-1]["at"] if events else 0.0, job))
+            elif not job.is_held():
+                message = f"The studio ended while this {job.noun} was {job.doing}."
+                job.events.append("finished", status="interrupted", message=message)
+        for _, job in sorted(waiting, key=lambda entry: entry[0]):
+            self._enqueue(job)
 
     def _work(self) -> None:
-        """The worker's life: get ready, then train one run after the other."""
+        """The worker's life: get ready, then do one job after the other."""
         try:
             self._get_ready()
         except UserError as error:
@@ -167,36 +202,39 @@ class Engine:
             self._failure = f"The engine could not start ({type(error).__name__}). Run `python3 launch.py doctor` to see what is missing."
             return
         while True:
-            run_id = self._queue.get()
-            with self._lock:
-                if run_id not in self._stops:
-                    continue  # taken off the queue
-                self._current = run_id
-            try:
-                self._train(self.runs.get(run_id))
-            except Exception as error:
-                log.error("the worker met a fault with run %s\n%s", run_id, traceback.format_exc())
-                self._give_up(run_id, error)
-            finally:
-                with self._lock:
-                    self._current = None
-                    self._stops.pop(run_id, None)
+            self._do(self._queue.get())
 
-    def _give_up(self, run_id: str, error: Exception) -> None:
-        """Write the end of a run that could not even begin, or else it would wait for ever."""
-        why = str(error) if isinstance(error, UserError) else f"The run could not begin ({type(error).__name__}). The details are in the log."
+    def _do(self, job_id: str) -> None:
+        """One job from its turn to its end, whatever befalls it."""
         try:
-            self.runs.get(run_id).events.append("finished", status="failed", message=why)
-        except (UserError, OSError):
-            log.warning("the end of run %s could not be written", run_id)  # its folder is gone, or the disk is full
+            job = self._job(job_id)
+        except UserError:
+            log.warning("%s was deleted while it waited", job_id)
+            self._stops.pop(job_id, None)
+            return
+        with self._lock:
+            if job_id not in self._stops:
+                return  # taken off the queue
+            self._current = job
+        try:
+            with job.lock():
+                job.perform(Means(self._stops[job_id].is_set, self._turns, self._shelf))
+        except Exception as error:
+            log.error("the worker met a fault with %s %s\n%s", job.noun, job_id, traceback.format_exc())
+            _give_up(job, error)
+        finally:
+            with self._lock:
+                self._current = None
+                self._stops.pop(job_id, None)
 
     def _get_ready(self) -> None:
         """Load the libraries and unpack the starter model. Without that model the rest still works."""
         hush_libraries()
         from backend import training  # noqa: F401  torch, transformers and peft come with it
         from backend.device import Turns, describe
+        from backend.inference import Shelf
 
-        self._turns, self._device = Turns(), describe()
+        self._turns, self._shelf, self._device = Turns(), Shelf(self.workspace), describe()
         try:
             locate(STARTER, self.workspace, self._say)
         except UserError as error:
@@ -206,8 +244,16 @@ class Engine:
     def _say(self, message: str) -> None:
         self._doing = message
 
-    def _train(self, run: Run) -> None:
-        from backend.training import train
 
-        with run.lock():
-            train(run.spec, run, run.events.append, self._stops[run.id].is_set, turn=self._turns.take)
+def _give_up(job: Job, error: Exception) -> None:
+    """Write the end of a job that could not even begin, or else it would wait for ever."""
+    why = str(error) if isinstance(error, UserError) else f"The {job.noun} could not begin ({type(error).__name__}). The details are in the log."
+    try:
+        job.events.append("finished", status="failed", message=why)
+    except (UserError, OSError):
+        log.warning("the end of %s %s could not be written", job.noun, job.id)  # its folder is gone, or the disk is full
+
+
+def _in_words(job: Job) -> str:
+    """What is being done: writing "short stories"."""
+    return f'{job.doing} "{job.label["name"]}"' if job.is_readable() else job.doing

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-Kind = Literal["queued", "started", "prepared", "step", "evaluated", "sampled", "saved", "warned", "finished"]
+Kind = Literal["queued", "started", "prepared", "step", "evaluated", "sampled", "saved", "warned", "doing", "finished"]
 Status = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 TAIL_BYTES = 65_536
 ENDED: tuple[Status, ...] = ("done", "stopped", "failed", "interrupted")
@@ -26,6 +26,7 @@ class RunEvent(TypedDict, total=False):
     sampled    step, prompt, answer, base (true for the base model's answer)
     saved      step, folder (inside the run folder), best
     warned     message
+    doing      message (what goes on now, where a step takes long)
     finished   status, message, step, best_loss, best_step, seconds, peak_memory_bytes
     """
 

@@ -149,8 +149,8 @@ def attach_adapter(base: torch.nn.Module, folder: Path, name: str) -> PeftModel:
 class Playground:
     """Streams answers. Each token is one quick turn on the device, so two panes and a training run go on together."""
 
-    def __init__(self, workspace: Workspace, turns: Turns) -> None:
-        self.shelf, self.turns = Shelf(workspace), turns
+    def __init__(self, workspace: Workspace, turns: Turns, shelf: Shelf | None = None) -> None:
+        self.shelf, self.turns = shelf or Shelf(workspace), turns
 
     def stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, *, stopped: Callable[[], bool] = lambda: False

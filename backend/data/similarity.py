@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 # Thai, Lao, Myanmar, Khmer, kana, and Han with its extensions
-WITHOUT_SPACES = "\u0e00-\u0e4f\u0e80-\u0eff\u1000-\u104f\u1780-\u17d3\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+WITHOUT_SPACES = (
+    "\u0e00-\u0e4f\u0e80-\u0eff\u1000-\u104f\u1780-\u17d3\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U000323af"
+)
 LIKELIEST = 64  # compared first: what they score rules out most of the others
 UNKNOWN = "\0"  # a word no text of the pool has
 
