@@ -63,7 +63,49 @@ CREATE TABLE images (                  -- what a change changed; row 0 is the dr
   FOREIGN KEY (draft, change) REFERENCES changes ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMAS = (DRAFTS,)  # one after the other; PRAGMA user_version says how many a file has
+LABELS = """
+CREATE TABLE label_batches (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  guidelines TEXT NOT NULL,
+  overlap INTEGER NOT NULL CHECK (overlap > 0),  -- people who label each item
+  created TEXT NOT NULL                          -- ISO 8601, UTC
+) STRICT;
+CREATE TABLE label_items (
+  batch TEXT NOT NULL REFERENCES label_batches ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  item TEXT NOT NULL,                            -- JSON: prompt, candidates
+  PRIMARY KEY (batch, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE label_leases (                      -- what somebody looks at now
+  batch TEXT NOT NULL,
+  item INTEGER NOT NULL,
+  annotator TEXT NOT NULL,
+  until REAL NOT NULL,                           -- seconds since 1970
+  repeat INTEGER NOT NULL,
+  PRIMARY KEY (batch, annotator),
+  FOREIGN KEY (batch, item) REFERENCES label_items ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE label_votes (                       -- appended to; what is taken back is marked, never removed
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch TEXT NOT NULL,
+  item INTEGER NOT NULL,
+  annotator TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('ranked', 'tie', 'both bad', 'skipped')),
+  ranks TEXT NOT NULL,                           -- JSON: the rank of each candidate, 1 is the best
+  strength INTEGER,
+  shown TEXT NOT NULL,                           -- JSON: the candidates in the order they stood on the screen
+  repeat INTEGER NOT NULL,                       -- 1 where the item was asked a second time
+  seconds REAL NOT NULL,                         -- from seeing to saying
+  at REAL NOT NULL,
+  undone REAL NOT NULL DEFAULT 0,                -- when it was taken back; 0 where it stands
+  FOREIGN KEY (batch, item) REFERENCES label_items ON DELETE CASCADE
+) STRICT;
+CREATE INDEX votes_of_item ON label_votes (batch, item);
+CREATE INDEX votes_of_person ON label_votes (batch, annotator);
+CREATE UNIQUE INDEX votes_once ON label_votes (batch, item, annotator, repeat) WHERE undone = 0;
+"""
+SCHEMAS = (DRAFTS, LABELS)  # one after the other; PRAGMA user_version says how many a file has
 
 
 class Store:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from backend.data.augment import Augmentation
 from backend.data.checks import all_checks
+from backend.data.guidelines import Guidelines
 from backend.data.mixtures import Ingredient, Recipe
 from backend.data.templating import rendering, sets
 from backend.methods import all_methods
@@ -79,7 +80,7 @@ def settings_models() -> list[type[BaseModel]]:
     sampling = importlib.import_module("backend.sampling").Sampling
     generating = importlib.import_module("backend.generating.settings")
     written = [generating.WriterSettings, generating.GenerationSettings]
-    made = [sets.Template, sets.TemplateSet, sets.Part, rendering.Rendering, Augmentation, RewritingSettings, Ingredient, Recipe]
+    made = [sets.Template, sets.TemplateSet, sets.Part, rendering.Rendering, Augmentation, RewritingSettings, Ingredient, Recipe, Guidelines]
     return [*all_methods().values(), *all_objectives().values(), *all_checks().values(), TrainingSettings, RunSpec, sampling, *written, *made]
 
 

@@ -95,6 +95,8 @@ class Drafts:
         Raises `UserError` where the data set is too large to be edited by hand.
         """
         card = datasets.card(dataset)
+        if card.record == "preferences":
+            raise UserError(f'"{card.name}" holds preferences, which are labelled or imported, not written. Import it again to change it.')
         with self._store.changing() as db:
             there = db.execute("SELECT id FROM drafts WHERE dataset = ?", (dataset,)).fetchone()
             if there and not anew:

@@ -1,0 +1,203 @@
+"""Labelling without a page: blind, each vote once, nothing lost, nobody in another's way."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.errors import UserError
+from backend.labelling.agreement import krippendorffs_alpha, raw_agreement
+from backend.labelling.items import LEASE_SECONDS, Batch, Candidate, Item, Labels, Shown
+from backend.store import Store
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Labels:
+    return Labels(Store(tmp_path / "studio.db"))
+
+
+def items(count: int, *, answers: int = 2) -> list[Item]:
+    return [
+        Item([{"role": "user", "content": f"question {number}"}],
+             [Candidate([{"role": "assistant", "content": f"answer {place} to {number}"}], {"model": f"model {place}"}) for place in range(answers)])
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def begun(labels: Labels, count: int = 10, *, overlap: int = 1, answers: int = 2) -> Batch:
+    return labels.begin("round one", items(count, answers=answers), overlap=overlap)
+
+
+def prefer(labels: Labels, shown: Shown, person: str, candidate: int) -> None:
+    """Say that one candidate, wherever it stands, is the best, and the others follow in their order."""
+    ranks = [1 if place == candidate else 2 for place in shown.order]
+    labels.vote(shown, person, ranks=ranks)
+
+
+def shown_to(labels: Labels, batch: Batch, person: str) -> Shown:
+    shown = labels.next(batch.id, person)
+    assert shown is not None
+    return shown
+
+
+def label_all(labels: Labels, batch: Batch, person: str, candidate: int = 0) -> int:
+    count = 0
+    while shown := labels.next(batch.id, person):
+        prefer(labels, shown, person, candidate)
+        count += 1
+    return count
+
+
+def test_nothing_shown_tells_who_made_an_answer(labels: Labels) -> None:
+    shown = shown_to(labels, begun(labels), "ada")
+    assert "model" not in repr(shown)
+    assert sorted(answer[0]["content"] for answer in shown.answers) == ["answer 0 to 0", "answer 1 to 0"]
+
+
+def test_sides_are_drawn_for_each_item_and_person_and_stay_while_looked_at(labels: Labels) -> None:
+    batch = begun(labels, 200, overlap=2)
+    orders: dict[str, list[tuple[int, ...]]] = {"ada": [], "bob": []}
+    for person, seen in orders.items():
+        while (shown := labels.next(batch.id, person)) and len(seen) < 60:
+            assert shown_to(labels, batch, person).order == shown.order
+            seen.append(shown.order)
+            prefer(labels, shown, person, 0)
+    for seen in orders.values():
+        assert 15 < sum(order == (0, 1) for order in seen) < 45
+    assert orders["ada"] != orders["bob"]
+
+
+def test_a_vote_is_kept_by_candidate_whatever_side_it_stood_on(labels: Labels) -> None:
+    batch = begun(labels, 12, overlap=2)
+    for person in ("ada", "bob"):
+        label_all(labels, batch, person, candidate=1)
+    assert {label.value for label in labels.labels(batch.id)} == {"2 1"}
+    assert raw_agreement(labels.labels(batch.id)).value == 1
+    firsts, total = labels.left_picks(batch.id)
+    assert 0 < firsts < total == 24
+
+
+def test_a_vote_said_twice_is_kept_once(labels: Labels) -> None:
+    batch = begun(labels)
+    shown = shown_to(labels, batch, "ada")
+    prefer(labels, shown, "ada", 0)
+    prefer(labels, shown, "ada", 1)  # a second click, a second tab
+    assert [label.value for label in labels.labels(batch.id)] == ["1 2"]
+
+
+def test_what_is_taken_back_is_asked_again_and_the_record_of_it_stays(labels: Labels, tmp_path: Path) -> None:
+    batch = begun(labels)
+    first = shown_to(labels, batch, "ada")
+    prefer(labels, first, "ada", 0)
+    back = labels.undo(batch.id, "ada")
+    assert back is not None and (back.item, back.order) == (first.item, first.order)
+    assert labels.labels(batch.id) == []
+    assert shown_to(labels, batch, "ada").item == first.item
+    prefer(labels, back, "ada", 1)
+    assert [label.value for label in labels.labels(batch.id)] == ["2 1"]
+    with Store(tmp_path / "studio.db").reading() as db:
+        assert db.execute("SELECT count(*) FROM label_votes").fetchone() == (2,)
+    labels.undo(batch.id, "ada")
+    assert labels.undo(batch.id, "ada") is None
+
+
+def test_two_people_never_get_the_same_item_where_one_opinion_is_wanted(labels: Labels) -> None:
+    batch = begun(labels, 4)
+    ada, bob = shown_to(labels, batch, "ada"), shown_to(labels, batch, "bob")
+    assert ada.item != bob.item
+    assert label_all(labels, batch, "ada") == 3 and label_all(labels, batch, "bob") == 1  # bob's item was kept for him
+    assert len(labels.labels(batch.id)) == 4
+
+
+def test_an_item_somebody_left_is_given_to_another(labels: Labels) -> None:
+    batch = begun(labels, 1)
+    assert labels.next(batch.id, "ada", now=1000) is not None
+    assert labels.next(batch.id, "bob", now=1001) is None
+    assert labels.next(batch.id, "bob", now=1001 + LEASE_SECONDS) is not None
+
+
+def test_every_item_is_labelled_by_as_many_people_as_wanted(labels: Labels) -> None:
+    batch = begun(labels, 6, overlap=2)
+    assert [label_all(labels, batch, person) for person in ("ada", "bob", "cyd")] == [6, 6, 0]
+    assert krippendorffs_alpha(labels.labels(batch.id)) is None  # everybody always said the same
+    assert labels.annotators(batch.id) == ["ada", "bob"]
+
+
+def test_a_skipped_item_is_not_asked_again_but_left_to_others(labels: Labels) -> None:
+    batch = begun(labels, 2)
+    labels.vote(shown_to(labels, batch, "ada"), "ada", verdict="skipped")
+    assert label_all(labels, batch, "ada") == 1
+    assert label_all(labels, batch, "bob") == 1
+    progress = labels.progress(batch.id, "ada")
+    assert (progress.done, progress.skipped, progress.left) == (1, 1, 0)
+
+
+def test_one_in_twenty_is_asked_again_with_the_sides_flipped(labels: Labels) -> None:
+    batch = begun(labels, 100)
+    repeats, orders = [], {}
+    while shown := labels.next(batch.id, "ada"):
+        if shown.repeat:
+            assert shown.order == tuple(reversed(orders[shown.item]))
+            repeats.append(shown.item)
+        orders[shown.item] = shown.order
+        prefer(labels, shown, "ada", 0)
+    assert len(repeats) == len(set(repeats)) == 5
+    assert labels.said_again(batch.id, "ada") == [("1 2", "1 2")] * 5
+    assert len(labels.labels(batch.id)) == 100  # repeats are no labels of their own
+
+
+def test_ties_and_pairs_that_are_both_bad_are_answers_too(labels: Labels) -> None:
+    batch = begun(labels, 2)
+    labels.vote(shown_to(labels, batch, "ada"), "ada", verdict="tie")
+    labels.vote(shown_to(labels, batch, "ada"), "ada", verdict="both bad", strength=2)
+    assert [label.value for label in labels.labels(batch.id)] == ["tie", "both bad"]
+
+
+def test_four_answers_are_put_in_order(labels: Labels) -> None:
+    batch = begun(labels, 1, answers=4)
+    shown = shown_to(labels, batch, "ada")
+    with pytest.raises(UserError, match="Not every answer has a rank yet"):
+        labels.vote(shown, "ada", ranks=(1, 2))
+    labels.vote(shown, "ada", ranks=[{0: 2, 1: 1, 2: 4, 3: 3}[place] for place in shown.order])
+    assert [label.value for label in labels.labels(batch.id)] == ["2 1 4 3"]
+
+
+@pytest.mark.parametrize("answers", [1, 10])
+def test_what_cannot_be_compared_is_refused(labels: Labels, answers: int) -> None:
+    with pytest.raises(UserError, match="from 2 to 9 can be compared"):
+        begun(labels, 1, answers=answers)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backend.labelling.items import Labels
+from backend.store import Store
+labels = Labels(Store(Path(sys.argv[1])))
+batch = labels.batches()[0].id
+for _ in range(20):
+    shown = labels.next(batch, "ada")
+    labels.vote(shown, "ada", ranks=[1, 2])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_twenty_votes_outlive_a_killed_studio(labels: Labels, tmp_path: Path) -> None:
+    batch = begun(labels, 30)
+    ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "studio.db"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(Labels(Store(tmp_path / "studio.db")).labels(batch.id)) == 20
+
+
+def test_drafts_and_labels_stand_in_one_file_that_an_older_studio_began(tmp_path: Path) -> None:
+    from backend import store
+
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(store, "SCHEMAS", store.SCHEMAS[:1])
+        Store(tmp_path / "studio.db").close()
+    assert begun(Labels(Store(tmp_path / "studio.db"))).items == 10
