@@ -262,3 +262,25 @@ def test_payloads_fill_extend_and_replace_but_never_twice_and_nothing_jumps(visi
     assert not empty.is_visible() and page.locator(".live-plot").bounding_box()["height"] == height
     assert page.get_by_role("img", name="Training chart. a: training loss").count() == 1
     assert send(whole([])) == [] and empty.is_visible()
+
+
+@pytest.mark.browser
+def test_what_an_objective_watches_gets_a_chart_of_its_own(visit):
+    def watched(metric: str, steps: list[int], values: list[float]) -> Series:
+        return {**loss(steps, values), "metric": metric}
+
+    told = [loss([1, 2], [0.7, 0.5]), watched("watched accuracy", [1, 2], [0.5, 0.75]), watched("held-out accuracy", [2], [0.8])]
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        chart = live_plot()
+        alone = gr.Button("alone")
+        blocks.load(lambda: whole(told), outputs=chart, show_progress="hidden", queue=False)
+        alone.click(lambda: whole(told[:1]), outputs=chart, show_progress="hidden", queue=False)
+    page = visit(blocks)
+    page.wait_for_function("document.querySelector('[data-chart=\"watched accuracy\"]')?.data?.length")
+    training, held_out = page.evaluate(READ, "watched accuracy")["lines"]
+    assert (training["raw"], held_out["y"], held_out["line"]["width"]) == ([0.5, 0.75], [0.8], 3)
+    assert page.evaluate(READ, "loss")["layout"]["yaxis"]["title"]["text"] == "loss"  # no longer in nats per token
+    assert page.locator("[data-chart]").count() == 5
+    page.get_by_role("button", name="alone").click()
+    page.wait_for_function("document.querySelectorAll('[data-chart]').length === 4")
+    assert page.evaluate(READ, "loss")["layout"]["yaxis"]["title"]["text"] == "loss (nats per token)"
