@@ -270,15 +270,13 @@ class PromptCompletionLines(Lines):
 class PreferenceLines(Lines):
     name, title, shape = "preferences", "Preferences (JSON Lines)", "preferences"
     sentence = "A prompt with the better and the worse answer, as TRL reads it. Keeps what is known about each row."
-    mapping = Mapping(shape="preferences", columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"})
+    mapping = Mapping(shape="preferences", columns={name: name for name in ("prompt", "chosen", "rejected", "margin")})
 
     def row(self, record: Record) -> dict[str, Any]:
         """A pair, the better answer first."""
-        if sorted(record["ranks"]) != [1, 2]:  # type: ignore[typeddict-item]
-            raise RowProblem("does not rank two answers")
-        if record.get("margin") is not None:
-            raise RowProblem("says how much better an answer is, which this form cannot")
-        known = {"about": record["about"]} if "about" in record else {}
+        if record["ranks"] != [1, 2]:  # type: ignore[typeddict-item]
+            raise RowProblem("is no pair, the better answer first")
+        known = {name: record[name] for name in ("margin", "about") if name in record}  # type: ignore[literal-required]
         chosen, rejected = record["answers"]  # type: ignore[typeddict-item]
         return {"prompt": record["prompt"], "chosen": chosen, "rejected": rejected} | known  # type: ignore[typeddict-item]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Dpo(ObjectiveSettings):
     order: ClassVar[int] = 3
-    title: ClassVar[str] = "preferences, directly (DPO)"
+    title: ClassVar[str] = "preferences (DPO)"
     sentence: ClassVar[str] = "Makes preferred answers likelier than rejected ones, without a reward model (arXiv 2305.18290)."
     record: ClassVar[RecordKind] = "preferences"
     needs_reference: ClassVar[bool] = True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Kto(ObjectiveSettings):
     order: ClassVar[int] = 4
-    title: ClassVar[str] = "thumbs up and down (KTO)"
+    title: ClassVar[str] = "good and bad (KTO)"
     sentence: ClassVar[str] = "Makes good answers likelier and bad ones less likely, each for itself (arXiv 2402.01306)."
     record: ClassVar[RecordKind] = "preferences"
     needs_reference: ClassVar[bool] = True

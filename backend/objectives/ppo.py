@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Ppo(RewardSettings, ObjectiveSettings):
     order: ClassVar[int] = 6
-    title: ClassVar[str] = "rewards, by trying (PPO)"
+    title: ClassVar[str] = "by trying (PPO)"
     sentence: ClassVar[str] = "Answers prompts, and makes likelier what a reward model or a rule rewards (arXiv 1707.06347, 2203.02155)."
     record: ClassVar[RecordKind] = "messages"
     loop: ClassVar[Literal["batches", "rollouts"]] = "rollouts"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Reward(ObjectiveSettings):
     order: ClassVar[int] = 5
-    title: ClassVar[str] = "what people prefer (reward model)"
+    title: ClassVar[str] = "a reward model"
     sentence: ClassVar[str] = "Learns to give preferred answers a higher number: Bradley-Terry on pairs (arXiv 2203.02155)."
     record: ClassVar[RecordKind] = "preferences"
     head: ClassVar[Literal["language", "scalar"]] = "scalar"
