@@ -45,7 +45,7 @@ LONGEST_PROMPT = 100_000  # characters; what is longer no model here can read, a
 ENDS = {"finished": "finished", "cut off": "cut off at the longest answer", "stopped": "stopped", "": "answering"}
 SIDES: tuple[Side, ...] = ("left", "right")
 # Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
-QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 log = logging.getLogger(__name__)
 
 

@@ -30,6 +30,7 @@ from components.text import gigabytes
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FIRST_PORT, LAST_PORT = 7860, 7959
+LARGEST_FILE = 4 * 2**30  # bytes of one file brought to the page, which says so of a larger one
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +53,7 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
     hosts = ["127.0.0.1", "localhost", "[::1]", host]
     return {
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
-        "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
+        "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {
             "openapi_url": None, "docs_url": None, "redoc_url": None,

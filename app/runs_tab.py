@@ -19,7 +19,7 @@ from components.run_table import RunRow, RunTable, run_table, table
 from components.text import escape
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "show_progress_on": []}  # else Gradio goes through its outputs at every event
 TICK: dict[str, Any] = {**QUIET, "queue": False}
 PAGE_SIZE = 50
 LOG_LINES = 500  # shown of a run's log; the whole of it is a file

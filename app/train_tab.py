@@ -23,7 +23,7 @@ from components.settings_form import form_values, plain_values, settings_form
 from components.text import count, escape, gigabytes, minutes, share
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "show_progress_on": []}  # else Gradio goes through its outputs at every event
 TICK: dict[str, Any] = {**QUIET, "queue": False}
 SEPARATOR = "__"  # between the group a setting belongs to and its name: "lora__rank"
 FIRST_METHOD, FIRST_OBJECTIVE = "lora", "sft"

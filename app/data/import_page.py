@@ -118,7 +118,7 @@ def import_page() -> ImportPage:
     }  # fmt: skip
     with gr.Column(visible=False, elem_id="data-import-form") as column:
         gr.HTML('<h2 class="data-title">Import</h2><p class="quiet">JSON, JSON Lines, CSV, TSV or Parquet; or texts, one or many. What '
-                "it is gets judged by its content; nothing is saved before you press Save.</p>")  # fmt: skip
+                "it is gets judged by its content, up to 4 GB; nothing is saved before you press Save.</p>")  # fmt: skip
         parts["file"] = gr.File(
             label="A file with rows, or one or more texts (each becomes a row)", type="filepath", file_count="multiple", height=140,
             elem_id="data-file",

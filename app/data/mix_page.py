@@ -102,7 +102,7 @@ def wire_mix_page(studio: Studio, page: MixPage, desk: Desk, *, begin: gr.Button
             trigger_mode="always_last", **QUIET,
         ).then(
             on(studio, on_tokens), [*page.recipe, page.model, page.token_means], [page.token_means, page.outcome],
-            trigger_mode="always_last", show_progress_on=page.outcome, **QUIET,
+            trigger_mode="always_last", show_progress_on=page.outcome, **PRIVATE,
         )
     page.save.click(
         on(studio, on_save), [*page.recipe, page.name, desk.changed], [desk.chosen, desk.changed, desk.place],
