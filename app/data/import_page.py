@@ -4,6 +4,7 @@
 """
 
 import math
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from backend.data.readers.formats import all_readers
 from backend.data.readers.formats.documents import MEANT_FOR_ROWS
 from backend.data.records import Record
 from backend.data.shapes import ROLES, Mapping, guess_mapping, parse_mapping
+from backend.data.versions import Card
 from backend.errors import UserError
 from components.notices import problems
 from components.text import escape
@@ -283,7 +285,7 @@ def on_upload(studio: Studio, paths: list[str] | None) -> Any:
         return gr.skip()
     brought = Brought(paths)
     _require_texts(paths)
-    name = Path(paths[0]).stem.replace("_", " ")[:120] if len(paths) == 1 else f"{len(paths)} texts"
+    name = _proposed_name(Path(paths[0])) if len(paths) == 1 else f"{len(paths)} texts"
     return brought, *_found_in(_source(brought)), name
 
 
@@ -305,7 +307,7 @@ def on_fetch(
     except Stopped:
         return gr.skip()
     brought = Brought([str(path)], name=path.name, is_fetched=True)
-    return brought, *_found_in(_source(brought)), path.stem.replace("_", " ")[:120]
+    return brought, *_found_in(_source(brought)), _proposed_name(path)
 
 
 def on_read_so(
@@ -432,11 +434,26 @@ def on_save(
             )  # fmt: skip
     except Stopped:
         return gr.skip()
-    if datetime.fromisoformat(card.created) < began:
-        gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=5)
+    _tell_of_the_same(studio, card, began)
     if brought and brought.is_fetched:
         source.path.unlink(missing_ok=True)
     return reference(card), changed + 1, LOOK
+
+
+def _proposed_name(path: Path) -> str:
+    """What a file is called, without what taking away adds to a data set's name: "three-lines-1a2b3c-v2-messages"."""
+    name = re.sub(r"-[0-9a-f]{6}-v\d+-\w+$", "", path.stem)
+    return (name if name == path.stem else name.replace("-", " ")).replace("_", " ")[:120]
+
+
+def _tell_of_the_same(studio: Studio, card: Card, began: datetime) -> None:
+    """Say so where the rows were there already, under this name or another."""
+    if datetime.fromisoformat(card.created) < began:
+        gr.Info(f"These rows are saved already: “{escape(card.name)}”, version {card.version}.", duration=5)
+        return
+    same = next((other for other in studio.datasets.list() if other.sha256 == card.sha256 and other.id != card.id), None)
+    if same:
+        gr.Info(f"The same rows are saved as “{escape(same.name)}”, version {same.version}, too.", duration=10)
 
 
 def _telling(progress: gr.Progress, go_on: Callable[[], None], doing: str, source: Source) -> Callable[[Reached], None]:
@@ -537,12 +554,17 @@ def _kinds(column: Column) -> str:
     return ", ".join(f"{kind} {count}×" for kind, count in column.kinds.items())
 
 
+def _each(count: int, reason: str) -> str:
+    """How many rows, and what is the matter with each: "1 row is an exact duplicate."."""
+    return f"1 row {reason}." if count == 1 else f"{count:,} rows, each of which {reason}."
+
+
 def _counts(found: Check) -> str:
     """What an import would take, leave out and note."""
     bad = sum(found.left_out.values())
     good = f'<p><span class="good">{found.rows:,} of {rows_in_words(found.rows + bad)}</span> can be used.</p>'
-    sentences = [f"Cannot be used: {reason} ({rows_in_words(count)})." for reason, count in found.left_out.items()]
-    sentences += [f"Worth a look: {reason} ({rows_in_words(count)})." for reason, count in found.notes.items()]
+    sentences = [f"Cannot be used: {_each(count, reason)}" for reason, count in found.left_out.items()]
+    sentences += [f"Worth a look: {_each(count, reason)}" for reason, count in found.notes.items()]
     if not found.rows:
         sentences.append("None of the rows can be used like this. Check shape and columns above.")
     if found.rows == 1:

@@ -58,6 +58,7 @@ def data_tab(studio: Studio) -> DataTab:
                 "generate": generate_page(studio), "augment": augment_page(studio),
             }  # fmt: skip
     desk.lay({LOOK: looking} | {name: page.column for name, page in pages.items()})
+    desk.place.change(on_place, desk.place, list(sets.ways_in.values()), **QUIET)
     _wire_list(studio, sets, view, nothing, desk)
     wire_dataset_view(studio, view, desk, nothing=nothing.page)
     wire_write_page(studio, pages["write"], desk, begin=sets.ways_in["write"], edit=view.edit)
@@ -136,6 +137,11 @@ def _wire_list(studio: Studio, sets: _Sets, view: DatasetView, nothing: _Nothing
 
 
 # ---- the list --------------------------------------------------------------------------------------------------------
+
+
+def on_place(place: str) -> list[Any]:
+    """The button of the page in view is marked."""
+    return [gr.Button(elem_classes=["data-here"] if page == place else []) for page in WAYS_IN]
 
 
 def on_open(studio: Studio) -> Updates:

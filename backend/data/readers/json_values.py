@@ -68,7 +68,7 @@ def _read_patiently(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        return NotJson(f"is not valid JSON: {error.msg}")
+        return NotJson(f"is not valid JSON: {error.msg.removesuffix(' at')}")
     except RecursionError:
         return NotJson("is nested too deeply")
     except ValueError:  # Python refuses integers of more than 4300 digits

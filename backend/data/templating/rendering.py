@@ -43,7 +43,7 @@ class Rendering(Settings):
         2,
         ge=1,
         le=100,
-        title="How many are some",
+        title="Some per row",
         description="Templates drawn for each row, where some are. No more than are ticked.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="The same seed, table and templates make the same rows.")
