@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from backend.events import RunEvent
+from backend.events import ENDED, RunEvent
 from backend.labelling.scoreboard import wilson
 from backend.progress import Progress
 from components.live_plot import HELD_OUT, WATCHED, Metric, Series
@@ -74,7 +74,9 @@ def _answer(who: str, answer: str, kind: str = "") -> str:
 
 def progress_html(name: str, progress: Progress, *, stopping: bool = False) -> str:
     """Status, a bar, and the numbers of the moment, with units."""
-    words = "stopping; the weights are being kept" if stopping else STATUS_WORDS[progress.status]
+    # its end is told a moment before the engine forgets that it was asked to stop
+    is_stopping = stopping and progress.status not in ENDED
+    words = "stopping; the weights are being kept" if is_stopping else STATUS_WORDS[progress.status]
     share = progress.step / progress.total_steps if progress.total_steps else 0.0
     facts = [f"step {progress.step:,} of {progress.total_steps:,}"] if progress.total_steps else ["getting ready"]
     if progress.loss is not None:

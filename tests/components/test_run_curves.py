@@ -40,3 +40,10 @@ def test_the_best_of_a_run_that_is_rewarded_is_its_highest_reward() -> None:
     progress = Progress.of(told)
     assert progress.best_reward == 0.6
     assert "best held-out reward 0.600" in progress_html("a run", progress)
+
+
+def test_a_run_that_has_ended_is_never_called_stopping() -> None:
+    """Its end stands in the events before the engine has forgotten that somebody pressed Stop."""
+    ended = Progress.of([STEP, {"kind": "finished", "at": 0.0, "status": "stopped", "message": ""}])
+    assert '<span class="status">stopped</span>' in progress_html("a run", ended, stopping=True)
+    assert "stopping" in progress_html("a run", Progress.of([STEP]), stopping=True)

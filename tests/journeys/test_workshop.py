@@ -96,8 +96,6 @@ def learn_the_mixture(page: Page) -> None:
     page.locator("#data-train").click()
     expect(page.locator("#pick-data input")).to_have_value(re.compile("Reviews and three lines"))
     page.get_by_role("button", name="Training settings").click()
-    fill(page, "training-batch_size", "2")
-    fill(page, "training-validation_share", "0.01")
     train(page, "LoRA", steps=2, name="learns a mixture")
     picture(page, "workshop-run")
 
