@@ -44,7 +44,7 @@ from components.notices import problems
 from components.text import escape
 
 SLOTS = max(map(len, ROLES.values()))  # most columns a shape can ask for
-FIRST_RECORDS, FIRST_PROBLEMS = 3, 5  # shown before the import
+FIRST_RECORDS = 3  # shown before the import
 PROBLEMS_A_PAGE = 20
 SURELY_LEFT_SECONDS = 24 * 3600  # after which nobody imports what was fetched
 
@@ -66,6 +66,7 @@ class ImportPage:
     brought: gr.State  # a `Brought`, or None
     source: gr.State  # what was read last; None while nothing can be saved
     file: gr.File
+    folder: gr.UploadButton
     hub_name: gr.Textbox
     hub_config: gr.Textbox
     hub_split: gr.Textbox
@@ -125,6 +126,10 @@ def import_page() -> ImportPage:
             label="A file with rows, or one or more texts (each becomes a row)", type="filepath", file_count="multiple", height=140,
             elem_id="data-file",
         )
+        with gr.Row(elem_classes="actions"):
+            parts["folder"] = gr.UploadButton(
+                "Choose a folder of texts", file_count="directory", type="filepath", elem_id="data-folder", min_width=220, scale=0
+            )
         _lay_hub(parts)
         _lay_found(parts)
         _lay_meaning(parts)
@@ -150,6 +155,9 @@ def wire_import_page(studio: Studio, form: ImportPage, desk: Desk, *, begin: gr.
     ).then(
         on(studio, on_upload), form.file, [form.brought, *form.found_outputs, form.name], show_progress_on=form.file, **PRIVATE
     )
+    in_folder = form.folder.upload(forget_file, form.work, [form.brought, form.found, *forgotten], **TICK).then(
+        on(studio, on_upload), form.folder, [form.brought, *form.found_outputs, form.name], show_progress_on=form.file, **PRIVATE
+    )
     fetched = form.fetch.click(forget_file, form.work, [form.brought, form.found, *forgotten], **TICK).then(
         on(studio, partial(on_fetch, stops=stops)), [form.work, form.hub_name, form.hub_config, form.hub_split],
         [form.brought, *form.found_outputs, form.name], show_progress_on=form.hub_name, **PRIVATE,
@@ -159,7 +167,7 @@ def wire_import_page(studio: Studio, form: ImportPage, desk: Desk, *, begin: gr.
     )
     reshaped = form.shape.input(on_shape, [form.source, form.shape], form.columns, **QUIET)
     recolumned = gr.on([column.input for column in form.columns], partial(on_column, stops=stops), form.work, form.save, **TICK)
-    for event in (read, fetched, reread, reshaped, recolumned):
+    for event in (read, in_folder, fetched, reread, reshaped, recolumned):
         event.success(on(studio, on_preview), mapping, [form.preview, *form.count_outputs], **QUIET).success(
             on(studio, partial(on_check, stops=stops)), [form.work, *mapping], form.count_outputs, show_progress_on=form.counts, **PRIVATE
         )
@@ -387,7 +395,7 @@ def on_preview(studio: Studio, source: Source | None, shape: str | None, *column
         return "", *reset
     mapping = _mapping(shape, columns)
     seen = preview(source, mapping)
-    return _preview(source, seen.columns, seen.records, seen.problems, _missing(shape, columns)), *reset
+    return _preview(seen.columns, seen.records, _missing(shape, columns)), *reset
 
 
 def on_check(
@@ -524,16 +532,13 @@ def _bad_rows(bad: Sequence[Problem]) -> str:
     )
 
 
-def _preview(source: Source, columns: list[Column], records: list[Record], bad: list[Problem], missing: list[str]) -> str:
+def _preview(columns: list[Column], records: list[Record], missing: list[str]) -> str:
     parts = ['<h3 class="section-title">Columns</h3>', _columns_table(columns)]
     parts += [problems(missing)] if missing else []
     if records:
         shown = records[:FIRST_RECORDS]
         parts += ['<h3 class="section-title">The first rows, as they would be saved</h3>', '<div class="data-rows data-few">']
         parts += [*(record_card(record, None) for record in shown), "</div>"]
-    if bad:
-        sentences = [f"Row {problem.number:,} {problem.reason}. It begins: {problem.text[:120]}" for problem in bad[:FIRST_PROBLEMS]]
-        parts += [f'<h3 class="section-title">The first rows of {escape(source.name)} that cannot be used</h3>', problems(sentences)]
     return "".join(parts)
 
 
