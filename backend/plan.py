@@ -29,6 +29,7 @@ STEPS_WANTED = 60  # enough for a curve and, on the starter data, for the habit 
 MOST_EPOCHS = 10
 EVALUATIONS = 8
 STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
+WRITING_COST = 4  # a token written takes as long as so many that are learnt from: one position at a time wastes the hardware
 NOT_WANTED = "augmented, and switched off in the training settings"
 COPY_OF_HELD_OUT = "augmented from a row that is held out"
 ROWS_LOOKED_AT = 1_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
@@ -162,6 +163,10 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
         records, total = _some_records(spec, workspace)
     except UserError as error:
         problems += error.problems
+    try:
+        notes = spec.objective.notes(workspace)
+    except UserError as error:
+        problems += error.problems
     if folder is None or not records:
         raise UserError(*(problems or ["The data set has no rows. Import one that has."]))
 
@@ -182,9 +187,9 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
         cut_rows=round(rows.cut * scale), augmented_rows=round(rows.augmented * scale),
         left_out={reason: round(n * scale) for reason, n in rows.left_out.items()},
         tokens_per_epoch=round(rows.tokens_per_epoch * scale), parameters=measured.parameters,
-        trainable_parameters=spec.method.trainable_parameters(measured), memory_bytes=needed, memory_free_bytes=room.free,
+        trainable_parameters=trainable_parameters(spec, measured), memory_bytes=needed, memory_free_bytes=room.free,
         seconds=seconds, measured_speed=known, estimated_from=len(records) if len(records) < total else None,
-        notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps)],
+        notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps), *notes],
     )
 
 
@@ -211,6 +216,12 @@ def start_folder(spec: RunSpec, workspace: Workspace) -> Path:
             "Choose the same model, method and method settings, or start from the model."
         )
     return parent.result if spec.method.name == "full" else locate(spec.base_model, workspace)
+
+
+def trainable_parameters(spec: RunSpec, measured: ModelShape) -> int:
+    """What the method learns, and a head of its own where the objective needs one."""
+    head = measured.hidden if spec.objective.head == "scalar" and spec.method.name != "full" else 0
+    return spec.method.trainable_parameters(measured) + head
 
 
 def method_facts(spec: RunSpec, workspace: Workspace) -> dict[str, MethodFacts]:
@@ -277,8 +288,10 @@ def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: in
 
     products = dtype(spec.training.precision)
     trainable = spec.method.trainable_parameters(measured)
+    at_once = spec.objective.rows_at_once(batch_size)
     lengths = sorted((example.length * len(example.sequences) for example in rows.train), reverse=True)
-    tokens = batch_size * statistics.mean(lengths[:batch_size]) if lengths else 0
+    made = max((spec.objective.tokens_made(example) for example in rows.train[:1]), default=0)
+    tokens = at_once * (statistics.mean(lengths[:at_once]) + made) if lengths else 0
     inner = sum(p.outputs for p in measured.projections)
     # per token and layer: what autograd keeps of norms, projections, rotary turns, attention and the MLP's product
     activations = tokens * measured.layers * (12 * measured.hidden + 3 * inner) * products.itemsize
@@ -291,20 +304,28 @@ def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, w
     from backend.device import matrix_rate
 
     known = _known_speed(spec, workspace)
-    per_row = rows.tokens_per_epoch / max(len(rows.train), 1)
-    tokens = per_row * steps.batch_size * steps.accumulation * steps.total_steps
     passes = 6 if spec.method.name == "full" else 4  # forward 2, backward 2, and 2 more where every weight learns
     speed = known or 0.4 * matrix_rate() / (passes * measured.parameters)
-    held_out = sum(example.length * len(example.sequences) for example in rows.validation) / 2.5  # a forward pass alone
+    read = statistics.mean(map(spec.objective.tokens_read, rows.train))
+    made = statistics.mean(map(spec.objective.tokens_made, rows.train)) * WRITING_COST
+    learnt_from = steps.batch_size * steps.accumulation * steps.total_steps
+    held_out = sum(map(spec.objective.tokens_read, rows.validation)) / 2.5  # a forward pass alone
     evaluations = steps.total_steps / steps.evaluate_every + 1
-    return (tokens + held_out * evaluations) / speed + 5 * evaluations, known is not None
+    return ((read + made) * learnt_from + held_out * evaluations) / speed + 5 * evaluations, known is not None
 
 
 def _known_speed(spec: RunSpec, workspace: Workspace) -> float | None:
-    """Median tokens per second of the newest run here with the same model and method."""
+    """Median tokens per second of the newest run here with the same model and method, that learnt from rows.
+
+    A run that learns from its own answers spends its time on writing them, and tells nothing of the others.
+    """
+    if spec.objective.loop == "rollouts":
+        return None
     runs = Runs(workspace)
     for run_id in runs.ids()[:20]:
         run: Run = runs.get(run_id)
+        if not run.is_readable() or run.spec.objective.loop == "rollouts":
+            continue
         if (run.spec.base_model, run.spec.method.name) == (spec.base_model, spec.method.name):
             events = true_events(run.events.read()[0])
             speeds = [event["tokens_per_second"] for event in events if event["kind"] == "step"]

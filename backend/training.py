@@ -27,7 +27,7 @@ from backend.events import Status
 from backend.generation import answers
 from backend.inference import share_weights
 from backend.loss import scorer_of
-from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder
+from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder, trainable_parameters
 from backend.policy_trainer import PolicyTrainer
 from backend.reference import refer
 from backend.rewards import Judge, RewardSettings
@@ -122,7 +122,7 @@ def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
     shape = models.shape(folder)
     report.emit(
         "prepared", rows=len(rows.train), validation_rows=len(rows.validation), tokens_per_epoch=rows.tokens_per_epoch,
-        total_steps=steps.total_steps, trainable_parameters=spec.method.trainable_parameters(shape),
+        total_steps=steps.total_steps, trainable_parameters=trainable_parameters(spec, shape),
         parameters=shape.parameters, left_out=rows.left_out, cut=rows.cut,
     )
     report.stop_if_asked()

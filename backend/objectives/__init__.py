@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backend.examples import AnyExample, LeftOut
     from backend.loss import Scorer
     from backend.methods import MethodSettings
+    from backend.workspace import Workspace
 
 Batch = dict[str, "torch.Tensor"]
 
@@ -58,6 +59,22 @@ class ObjectiveSettings(Settings):
     def batch_weight(self, batch: Batch) -> float:
         """How many units (tokens, answers, rankings) the batch's loss is summed over."""
         raise NotImplementedError
+
+    def rows_at_once(self, batch_size: int) -> int:
+        """Examples whose activations are in memory together."""
+        return batch_size
+
+    def tokens_read(self, example: "AnyExample") -> float:
+        """Tokens that are gone through, forward and backward, each time an example is learnt from."""
+        return example.length * len(example.sequences)
+
+    def tokens_made(self, example: "AnyExample") -> int:
+        """Tokens the model writes each time an example is learnt from."""
+        return 0
+
+    def notes(self, workspace: "Workspace") -> list[str]:
+        """What a person should know before the start. Raises `UserError` for what cannot work."""
+        return []
 
     def unfit(self, method: "MethodSettings") -> str:
         """Why it cannot be learnt by a method, in a sentence; empty where it can."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from backend.data.records import RecordKind
+from backend.errors import UserError
 from backend.examples import AnyExample, LeftOut, Prompted, example_of
+from backend.labelling.scoreboard import wilson
 from backend.objectives import ObjectiveSettings
 from backend.rewards import RewardSettings
 from backend.settings import advanced
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
     from backend.data.records import Record
     from backend.methods import MethodSettings
+    from backend.workspace import Workspace
+
+
+GOOD_ENOUGH = 0.6  # held-out accuracy below which a reward model is hardly worth following
 
 
 class Ppo(RewardSettings, ObjectiveSettings):
@@ -82,6 +88,33 @@ class Ppo(RewardSettings, ObjectiveSettings):
                 yield Prompted(example_of(Encoded(ids, [False] * len(ids)), cut=0, row=number), prompt, answer)
             else:
                 yield LeftOut(number, f"its prompt leaves no room for an answer of {self.answer_tokens} tokens within {max_length}")
+
+    def rows_at_once(self, batch_size: int) -> int:
+        return self.minibatch
+
+    def tokens_read(self, example: AnyExample) -> float:
+        """Every answer with its prompt, once to look at it (a forward pass of two models) and in each pass."""
+        return self.samples * (example.length + self.answer_tokens) * (self.passes + 1)
+
+    def tokens_made(self, example: AnyExample) -> int:
+        return self.samples * self.answer_tokens
+
+    def notes(self, workspace: "Workspace") -> list[str]:
+        """How good the reward model is that will be asked."""
+        if self.reward_run is None:
+            return []
+        from backend.runs import Runs
+
+        judge = Runs(workspace).get(self.reward_run)
+        name, progress = judge.label["name"], judge.progress()
+        if judge.spec.objective.head != "scalar" or not judge.has_result:
+            raise UserError(f"{name} is no reward model, or has no result. Choose a finished run that learnt what people prefer.")
+        if "accuracy" not in progress.held_out:
+            return [f"How often the reward model {name} is right is not known: no pairs were held out from it."]
+        accuracy, pairs = progress.held_out["accuracy"], progress.held_out_units
+        low, high = wilson(round(accuracy * pairs), round(pairs))
+        told = f"The reward model {name} prefers the better answer in {accuracy:.0%} of {pairs:.0f} held-out pairs (95% interval {low:.0%} to {high:.0%})."
+        return [told + (" That is little better than a coin: answers will learn its errors. Train it on more pairs first." if accuracy < GOOD_ENOUGH else "")]
 
     def unfit(self, method: "MethodSettings") -> str:
         """Something has to be rewarded."""

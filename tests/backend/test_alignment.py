@@ -194,6 +194,24 @@ def test_a_reward_model_is_asked(workspace: Workspace, pairs: Card, dataset: Car
     assert all(-5 < step["metrics"]["reward"] < 5 and step["metrics"]["reward"] != 0 for step in events(run, "step"))
 
 
+def test_the_card_says_how_good_the_reward_model_is(workspace: Workspace, pairs: Card, dataset: Card) -> None:
+    judge = trained(workspace, spec_of(pairs, "reward", max_steps=4))
+    accuracy = events(judge, "evaluated")[-1]["metrics"]["accuracy"]
+    (told,) = [note for note in plan(by_trying(dataset, objective={"reward_run": judge.id}), workspace).notes if "reward model" in note]
+    assert f"prefers the better answer in {accuracy:.0%} of 5 held-out pairs" in told
+    assert ("little better than a coin" in told) == (accuracy < 0.6)
+    with pytest.raises(UserError, match="is no reward model"):
+        plan(by_trying(dataset, objective={"reward_run": trained(workspace, spec_of(dataset, "sft", max_steps=2)).id}), workspace)
+
+
+def test_the_card_counts_the_head_and_the_time_of_answering(workspace: Workspace, pairs: Card, dataset: Card) -> None:
+    with_head, without = plan(spec_of(pairs, "reward"), workspace), plan(spec_of(pairs, "dpo"), workspace)
+    assert with_head.trainable_parameters == without.trainable_parameters + 64
+    assert events(trained(workspace, spec_of(pairs, "reward", max_steps=2)), "prepared")[0]["trainable_parameters"] == with_head.trainable_parameters
+    short, long = (plan(by_trying(dataset, objective={"answer_tokens": tokens}), workspace) for tokens in (8, 64))
+    assert long.seconds > short.seconds and long.memory_bytes > short.memory_bytes
+
+
 def test_a_model_that_goes_too_far_is_stopped(workspace: Workspace, dataset: Card) -> None:
     settings = {"most_kl": 0.01, "kl_coefficient": 0.0}
     run = trained(workspace, by_trying(dataset, objective=settings, max_steps=20, evaluate_every=20, learning_rate=1e-2))
