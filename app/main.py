@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api import public_api
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
+from app.event_options import QUIET, TICK
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
 from app.theme import theme
-from app.train_tab import QUIET, TICK, data_choices, form_of, judge_choices, start_choices, train_tab
+from app.train_tab import data_choices, form_of, judge_choices, start_choices, train_tab
 from backend.errors import UserError
 from backend.models import available
 from backend.objectives import all_objectives

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.event_options import QUIET, TICK
 from app.following import Following, catch_up, follow
 from app.studio import Studio, on
 from backend.errors import UserError
@@ -18,9 +19,6 @@ from components.run_curves import STATUS_WORDS, probes_html, progress_html
 from components.run_table import RunRow, RunTable, run_table, table
 from components.text import escape
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "show_progress_on": []}  # else Gradio goes through its outputs at every event
-TICK: dict[str, Any] = {**QUIET, "queue": False}
 PAGE_SIZE = 50
 LOG_LINES = 500  # shown of a run's log; the whole of it is a file
 

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from app.event_options import PRIVATE, QUIET, TICK
 from app.following import Following, catch_up, follow
 from app.studio import Studio, on
 from backend import methods, objectives
@@ -22,9 +23,6 @@ from components.run_curves import probes_html, progress_html
 from components.settings_form import form_values, plain_values, settings_form
 from components.text import count, escape, gigabytes, minutes, share
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "show_progress_on": []}  # else Gradio goes through its outputs at every event
-TICK: dict[str, Any] = {**QUIET, "queue": False}
 SEPARATOR = "__"  # between the group a setting belongs to and its name: "lora__rank"
 FIRST_METHOD, FIRST_OBJECTIVE = "lora", "sft"
 

@@ -1,6 +1,7 @@
 """Text is text: what users, models and files say is shown letter by letter, never run as markup or template."""
 
 import html
+from datetime import datetime
 
 # gr.HTML reads its value as a template: `${...}` and `{{...}}` in data would be run if these were left as they are.
 _TEMPLATE_MARKS = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;", "\\": "&#92;"})
@@ -38,3 +39,13 @@ def share(part: float, whole: float) -> str:
 def gigabytes(size: float) -> str:
     """Bytes in words: "1.8 GB"."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def rows_in_words(number: int) -> str:
+    """1 row, 2,000 rows."""
+    return "1 row" if number == 1 else f"{number:,} rows"
+
+
+def moment(created: str) -> str:
+    """A time in ISO 8601 as people here write it: 21 November 2026, 09:07."""
+    return datetime.fromisoformat(created).astimezone().strftime("%d %B %Y, %H:%M")

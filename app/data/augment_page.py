@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import ValidationError
 
-from app.data.desk import LOOK, PRIVATE, QUIET, Chosen, Desk, Updates, to_look
+from app.data.desk import LOOK, Chosen, Desk, Updates, to_look
 from app.data.rewriting_part import (
     RewritingPart,
     on_follow,
@@ -20,7 +20,8 @@ from app.data.rewriting_part import (
     used_by_the_page,
     wire_rewriting_part,
 )
-from app.data.view import reference, rows_in_words
+from app.data.view import reference
+from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
 from backend.data.augment import Augmentation, Count, cannot, count, examples, save_augmented
 from backend.data.readers import clip
@@ -30,7 +31,7 @@ from backend.errors import UserError
 from backend.settings import sentences
 from components.notices import empty, problems
 from components.settings_form import plain_values, settings_form
-from components.text import escape, share
+from components.text import escape, rows_in_words, share
 from components.word_diff import word_diff
 
 COPIES_SHOWN, ROWS_TRIED = 8, 50

@@ -6,7 +6,6 @@ The report is made in the background the first time somebody looks, and is there
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,8 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import ValidationError
 
-from app.data.desk import PRIVATE, QUIET, TICK, Chosen, Desk, Updates
+from app.data.desk import Chosen, Desk, Updates
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data.checks import Check, Finding, Row, all_checks, parse
 from backend.data.mends import Change, Preview, mend, preview, undo
@@ -28,7 +28,7 @@ from components.length_histogram import length_histogram
 from components.notices import problems
 from components.quality_plots import bars, length_bars, prompt_scatter
 from components.settings_form import form_values, plain_values, settings_form
-from components.text import escape, minutes, share
+from components.text import escape, minutes, moment, rows_in_words, share
 
 PAGE = 20  # rows
 TICK_SECONDS = 0.5
@@ -434,9 +434,7 @@ def _progress(work: Work | None) -> str:
 
 def _summary(report: Report) -> str:
     """One warm sentence where all is well, else how much there is to do; then what was looked for."""
-    when = datetime.fromisoformat(report.created).astimezone().strftime("%d %B %Y, %H:%M")
-    rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-    made = f'<p class="quiet number">{rows} checked on {when}, in {minutes(report.seconds)}.</p>'
+    made = f'<p class="quiet number">{rows_in_words(report.rows)} checked on {moment(report.created)}, in {minutes(report.seconds)}.</p>'
     undone = problems(report.left_undone) if report.left_undone else ""
     found = {finding.check for finding in report.findings}
     clean = [kind.looks_for for name, kind in all_checks().items() if name in report.checks and name not in found]

@@ -6,10 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from app.event_options import QUIET
+
 LOOK = "look"  # the page on which a data set is looked at; the others make one
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "show_progress_on": []}  # else Gradio goes through its outputs at every event
-TICK: dict[str, Any] = {**QUIET, "queue": False}
 
 Chosen = dict[str, Any] | None  # {"id": ..., "version": ...}
 Updates = tuple[Any, ...]

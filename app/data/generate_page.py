@@ -11,9 +11,9 @@ import gradio as gr
 from gradio.components import Component
 
 from app.chat_tab import speaker_choices
-from app.data.desk import QUIET, Desk, Updates, to_look
+from app.data.desk import Desk, Updates, to_look
 from app.data.generation_view import GenerationView, generation_view, shown, wire_generation_view
-from app.data.view import rows_in_words
+from app.event_options import QUIET
 from app.studio import Studio, on
 from backend.errors import UserError
 from backend.events import ENDED
@@ -26,6 +26,7 @@ from backend.generating.settings import (
     parse_generation,
 )
 from components.settings_form import plain_values, settings_form
+from components.text import rows_in_words
 
 SETTING, WRITER = "settings__", "writer__"  # before the name of a setting in a click's values
 NEW = "new"  # instead of an earlier generation's id

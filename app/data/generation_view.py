@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.data.desk import LOOK, PRIVATE, QUIET, TICK, Desk, Updates
+from app.data.desk import LOOK, Desk, Updates
 from app.data.reviewing import answer
-from app.data.view import reference, rows_in_words
+from app.data.view import reference
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.errors import UserError
 from backend.events import ENDED
@@ -19,6 +20,7 @@ from backend.generating.generation import Generation, Generations
 from backend.generating.review import Review
 from components.generated import progress_html, rejected_html, rejected_words
 from components.review_queue import Reviewing, review_queue, reviewing
+from components.text import rows_in_words
 
 Seen = tuple[Any, ...]  # what the page was last told of: the sizes of those files, and whether it is stopping
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.components import Component
 
-from app.data.desk import LOOK, PRIVATE, QUIET, TICK, Desk, Updates
+from app.data.desk import LOOK, Desk, Updates
 from app.data.stops import Stopped, Stops
-from app.data.view import DELIMITER_NAMES, SHAPES, record_card, reference, rows_in_words
+from app.data.view import DELIMITER_NAMES, SHAPES, record_card, reference
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data import hub
 from backend.data.importing import (
@@ -41,7 +42,7 @@ from backend.data.shapes import ROLES, Mapping, guess_mapping, parse_mapping
 from backend.data.versions import Card
 from backend.errors import UserError
 from components.notices import problems
-from components.text import escape
+from components.text import escape, rows_in_words
 
 SLOTS = max(map(len, ROLES.values()))  # most columns a shape can ask for
 FIRST_RECORDS = 3  # shown before the import

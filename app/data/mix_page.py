@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.data.desk import LOOK, PRIVATE, QUIET, Chosen, Desk, Updates, to_look
-from app.data.view import reference, rows_in_words
+from app.data.desk import LOOK, Chosen, Desk, Updates, to_look
+from app.data.view import reference
+from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
 from backend.data.mixtures import (
     REPLAY_SHARE,
@@ -28,6 +29,7 @@ from backend.errors import UserError
 from backend.models import STARTER, available, load_tokenizer, locate
 from components.mix_table import Bar, MixPart, mix_table, shares
 from components.notices import problems
+from components.text import rows_in_words
 
 COMES_ALONG = ""  # stands for the general instructions that come with the studio
 

@@ -11,7 +11,8 @@ import gradio as gr
 from gradio.components import Component
 
 from app.chat_tab import speaker_choices
-from app.data.desk import PRIVATE, QUIET, Chosen, Desk, Updates
+from app.data.desk import Chosen, Desk, Updates
+from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
 from backend.errors import UserError
 from backend.events import ENDED

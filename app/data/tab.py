@@ -8,18 +8,20 @@ import gradio as gr
 from gradio.components import Component
 
 from app.data.augment_page import augment_page, wire_augment_page
-from app.data.desk import LOOK, PRIVATE, QUIET, Chosen, Desk, Updates
+from app.data.desk import LOOK, Chosen, Desk, Updates
 from app.data.generate_page import generate_page, wire_generate_page
 from app.data.import_page import import_page, wire_import_page
 from app.data.mix_page import mix_page, wire_mix_page
 from app.data.table_page import table_page, wire_table_page
-from app.data.view import DatasetView, dataset_view, reference, rows_in_words, showing, wire_dataset_view
+from app.data.view import DatasetView, dataset_view, reference, showing, wire_dataset_view
 from app.data.write_page import wire_write_page, write_page
+from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
 from backend.data.records import KINDS
 from backend.data.starter import import_starter
 from backend.data.versions import Card
 from components.notices import empty, lead
+from components.text import rows_in_words
 
 SETS_LISTED = 200  # the rest is found by its name
 FIND_FROM = 12  # data sets from which on there is a box to find them

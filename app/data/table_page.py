@@ -13,9 +13,10 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import ValidationError
 
-from app.data.desk import LOOK, PRIVATE, QUIET, TICK, Desk, Updates, to_look
+from app.data.desk import LOOK, Desk, Updates, to_look
 from app.data.template_bench import Wordings, keep_set, on_the_bench, set_of, wordings
-from app.data.view import DELIMITER_NAMES, FORMATS, record_card, reference, rows_in_words
+from app.data.view import DELIMITER_NAMES, FORMATS, record_card, reference
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data.readers import DELIMITERS, ENCODINGS, inspect
 from backend.data.templating import rendering
@@ -42,7 +43,7 @@ from components.label_names import LabelNames, label_names, named, names_of
 from components.notices import empty, problems
 from components.settings_form import plain_values, settings_form
 from components.template_bench import Bench
-from components.text import escape
+from components.text import escape, rows_in_words
 
 FILE, SAVED = "a file", "a saved data set"
 PROBLEMS_SHOWN = 6

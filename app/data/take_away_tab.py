@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from app.data.desk import PRIVATE, QUIET, TICK, Chosen, Desk, Updates
+from app.data.desk import Chosen, Desk, Updates
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data.dataset_card import card_markdown, facts, save_card
 from backend.data.exports import Survey, export, form_named, forms, survey

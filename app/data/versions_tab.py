@@ -3,21 +3,21 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import gradio as gr
 
-from app.data.desk import PRIVATE, QUIET, Chosen, Desk, Updates
+from app.data.desk import Chosen, Desk, Updates
+from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
 from backend.data import history
 from backend.data.history import PAGE, Changes, Difference, compare, restore, shown
 from backend.data.readers import clip
-from backend.data.records import Record
+from backend.data.records import Record, said
 from backend.data.versions import Card
 from components.notices import empty
-from components.text import escape
+from components.text import escape, moment, rows_in_words
 from components.word_diff import differences
 
 ROWS_COUNTED = 100_000  # of all versions listed: what changed from one to the next is counted while one waits
@@ -182,7 +182,7 @@ def _table(cards: Sequence[Card], counted: dict[int, Changes], looked_at: Card) 
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     first = cards[-1].version == 1
     lines = "".join(
-        f'<tr{" class=open" if card == looked_at else ""}><th scope="row">v{card.version}</th><td>{_when(card.created)}</td>'
+        f'<tr{" class=open" if card == looked_at else ""}><th scope="row">v{card.version}</th><td>{moment(card.created)}</td>'
         f'<td class="number">{card.rows:,}</td><td class="number">'
         f'{"first" if first and card.version == 1 else _counts(counted.get(card.version))}</td><td>{escape(_made(card))}</td></tr>'
         for card in cards
@@ -221,7 +221,7 @@ def _summary(older: Card, newer: Card, changes: Changes) -> str:
         return "<p>This is the same version twice. Choose another to compare it with.</p>"
     if changes.count:
         counts = ((len(changes.added), "added"), (len(changes.removed), "removed"), (len(changes.edited), "edited"))
-        return f'<p class="number">{", ".join(f"{_rows(count)} {word}" for count, word in counts if count)}.</p>'
+        return f'<p class="number">{", ".join(f"{rows_in_words(count)} {word}" for count, word in counts if count)}.</p>'
     if older.sha256 != newer.sha256:
         return "<p>The same rows, in another order.</p>"
     if older.about_sha256 != newer.about_sha256:
@@ -245,13 +245,5 @@ def _difference(one: Difference, older: Card, newer: Card) -> str:
 
 
 def _said(record: Record) -> str:
-    text = record["text"] if "text" in record else "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in record["messages"])
+    text = record["text"] if "text" in record else "\n\n".join(f"{who}: {what}" for who, what in said(record))
     return clip(text, max_chars=CHARACTERS_SHOWN)
-
-
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
-
-
-def _when(created: str) -> str:
-    return datetime.fromisoformat(created).astimezone().strftime("%d %B %Y, %H:%M")

@@ -6,16 +6,16 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from app.data.check_tab import CheckTab, check_tab, wire_check_tab
-from app.data.desk import PRIVATE, QUIET, TICK, Chosen, Desk, Updates
+from app.data.desk import Chosen, Desk, Updates
 from app.data.take_away_tab import TakeAwayTab, take_away_tab, wire_take_away_tab
 from app.data.versions_tab import VersionsTab, versions_tab, wire_versions_tab
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data.records import TURNS_SHOWN, Record, clipped, said
 from backend.data.search import Found, excerpt, search
@@ -27,7 +27,7 @@ from backend.models import STARTER, available, load_tokenizer, locate
 from backend.specs import TrainingSettings
 from components.length_histogram import length_histogram
 from components.notices import empty, problems
-from components.text import escape, share
+from components.text import escape, moment, rows_in_words, share
 from components.token_view import token_view
 
 PAGE = 50  # rows
@@ -195,10 +195,6 @@ def reference(card: Card) -> Chosen:
 def showing(a_set: bool) -> Updates:
     """A data set, or what to do where there is none."""
     return gr.Column(visible=a_set), gr.Column(visible=not a_set)
-
-
-def rows_in_words(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
 
 
 def record_card(record: Record, number: int | None) -> str:
@@ -522,7 +518,7 @@ def _about(card: Card) -> str:
         "Rows": f"{card.rows:,}",
         "Left out": _tally(card.left_out),
         "Worth a look": _tally(card.notes),
-        "Saved": _moment(card.created),
+        "Saved": moment(card.created),
         "SHA-256 of the rows": card.sha256,
     }
     items = "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in lines.items() if value)
@@ -536,7 +532,3 @@ def _parts(source: dict[str, Any]) -> str:
 
 def _tally(reasons: dict[str, int]) -> str:
     return "; ".join(f"{reason} ({rows_in_words(count)})" for reason, count in reasons.items()) or "none"
-
-
-def _moment(created: str) -> str:
-    return datetime.fromisoformat(created).astimezone().strftime("%d %B %Y, %H:%M")

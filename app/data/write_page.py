@@ -11,15 +11,16 @@ from typing import Any
 
 import gradio as gr
 
-from app.data.desk import LOOK, PRIVATE, QUIET, TICK, Chosen, Desk, Updates, to_look
+from app.data.desk import LOOK, Chosen, Desk, Updates, to_look
 from app.data.row_requests import answer
-from app.data.view import reference, rows_in_words
+from app.data.view import reference
+from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
 from backend.data.drafts import Draft
 from backend.data.guidelines import Guidelines
 from backend.errors import UserError
 from components.row_editor import Opened, opened, row_editor
-from components.text import escape
+from components.text import escape, rows_in_words
 
 KINDS = {"Conversations: questions and answers": "messages", "Plain text: documents to go on from": "text"}
 

@@ -68,7 +68,7 @@ class Recipe(Settings):
     parts: tuple[Ingredient, ...] = Field(title="Parts", description="The versions that are mixed.", min_length=1, max_length=50)
     temperature: float = Field(
         1.0, title="Temperature", ge=1, le=100,
-        description="1 takes from each data set as its size is; the higher, the more even the shares (mT5 used about 3).",
+        description="1 goes by size; higher is more even (mT5: about 3).",
     )
     rows: int | None = Field(
         None, title="Rows", ge=1, le=MOST_ROWS,

@@ -8,16 +8,31 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi.testclient import TestClient
 
 from app.data import import_page
 from app.data.desk import LOOK
-from app.data.import_page import SLOTS, Brought, on_cancel, on_fetch, on_preview, on_read_so, on_shape, on_upload
+from app.data.import_page import (
+    SLOTS,
+    Brought,
+    _counts,
+    on_cancel,
+    on_fetch,
+    on_preview,
+    on_read_so,
+    on_shape,
+    on_upload,
+)
 from app.data.stops import Stopped, Stops
+from app.main import LARGEST_FILE, launch_options
 from app.studio import Studio
-from backend.data.readers import Source
+from backend.data.importing import check
+from backend.data.readers import Source, inspect
+from backend.data.shapes import parse_mapping
 from backend.data.versions import Datasets
 from backend.engine import Engine
 from backend.errors import UserError
+from backend.examples import hold_out
 from backend.runs import Runs
 from backend.workspace import Workspace
 
@@ -222,3 +237,21 @@ def test_what_cannot_be_fetched_gets_a_sentence(studio: Studio) -> None:
         on_fetch(studio, "work", " ", "", "train", lambda *_, **__: None, stops=STOPS)
     with pytest.raises(UserError, match="hub"):
         on_fetch(studio, "work", "no such name!", "", "train", lambda *_, **__: None, stops=STOPS)
+
+
+def test_one_row_is_allowed_and_warned_of(studio: Studio, tmp_path: Path) -> None:
+    found = check(inspect(Path(write(tmp_path, pairs(1)))), parse_mapping("prompt_completion", {"prompt": "prompt", "completion": "completion"}))
+    assert "It is one row only: none can be held out" in _counts(found)
+    assert hold_out(["q 0"], 0.1, seed=0) == ([0], [])
+
+
+def test_a_file_over_the_limit_is_refused_and_the_page_lives_on() -> None:
+    """The page itself then says which file, and how large one may be."""
+    assert launch_options("127.0.0.1", 7860, False)["max_file_size"] == LARGEST_FILE
+    with gr.Blocks() as page:
+        gr.File()
+    page.max_file_size = 1_000
+    page.config = page.get_config_file()
+    client = TestClient(gr.routes.App.create_app(page))
+    assert client.post("/gradio_api/upload", files={"files": ("large.jsonl", b"x" * 2_000)}).status_code == 413
+    assert client.post("/gradio_api/upload", files={"files": ("small.jsonl", b"x" * 500)}).status_code == 200
