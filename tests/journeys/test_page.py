@@ -41,7 +41,7 @@ def test_a_broken_row_is_named_and_skipped_on_consent(visit):
     rows = [json.dumps({"instruction": f"Say {n}", "output": f"It is {n}."}) for n in range(5)]
     upload(page, "cats.jsonl", "\n".join([*rows[:3], '{"instruction": "Say', *rows[3:]]).encode())
     expect(page.locator("#data-counts")).to_contain_text("1 row")
-    expect(page.locator("#data-preview")).to_contain_text("4")
+    expect(page.locator("#data-bad-rows")).to_contain_text("4", timeout=60_000)
     picture(page, "import")
     page.locator("#data-skip input").check()
     page.locator("#data-save").click()
