@@ -17,6 +17,7 @@ from app.api import public_api
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
 from app.event_options import QUIET, TICK
+from app.label.tab import label_tab
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
 from app.theme import theme
@@ -55,7 +56,7 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
     return {
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
-        "theme": theme(), "css_paths": [ASSETS / "style.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
+        "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {
             "openapi_url": None, "docs_url": None, "redoc_url": None,
             "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnOrigin)],
@@ -107,6 +108,8 @@ def build(studio: Studio) -> gr.Blocks:
                 train = train_tab(studio, page)
             with gr.Tab("Runs", id="runs") as runs_page:
                 runs = runs_tab(studio)
+            with gr.Tab("Label", id="label") as label_page:
+                label = label_tab(studio)
             with gr.Tab("Chat", id="chat") as chat_page:
                 chat = chat_tab(studio)
         public_api(studio)
@@ -115,8 +118,11 @@ def build(studio: Studio) -> gr.Blocks:
         # a tab shows what has happened elsewhere when one comes to it
         pickers = [train.form[name] for name in ("data", "base_model", "start_from", "ppo__reward_run")]
         data.refresh_on(data_page.select)
-        for come in (page.load, train_page.select, data.changed.change):
+        data.refresh_on(label.saved.change)
+        for come in (page.load, train_page.select, data.changed.change, label.saved.change):
             come(on(studio, on_pickers), [train.form[name] for name in ("data", "start_from", "ppo__reward_run")], pickers, **QUIET)
+        for come in (page.load, label_page.select):
+            label.refresh_on(come)
         for come in (page.load, runs_page.select):
             come(runs.refresh[0], *runs.refresh[1:], **QUIET)
         for come in (page.load, chat_page.select):

@@ -16,6 +16,7 @@ from backend.data.starter import import_starter
 from backend.data.versions import Datasets
 from backend.engine import Engine
 from backend.errors import UserError
+from backend.labelling.items import Labels
 from backend.models import load_tokenizer, locate
 from backend.runs import Runs
 from backend.store import Store
@@ -54,9 +55,19 @@ class Studio:
         return studio
 
     @cached_property
+    def store(self) -> Store:
+        """The workspace's SQLite file."""
+        return Store.of(self.workspace)
+
+    @cached_property
     def drafts(self) -> Drafts:
         """Data sets while they are written."""
-        return Drafts(Store.of(self.workspace))
+        return Drafts(self.store)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What is put before people, and what they said of it."""
+        return Labels(self.store)
 
     @property
     def playground(self) -> "Playground":

@@ -105,7 +105,36 @@ CREATE INDEX votes_of_item ON label_votes (batch, item);
 CREATE INDEX votes_of_person ON label_votes (batch, annotator);
 CREATE UNIQUE INDEX votes_once ON label_votes (batch, item, annotator, repeat) WHERE undone = 0;
 """
-SCHEMAS = (DRAFTS, LABELS)  # one after the other; PRAGMA user_version says how many a file has
+ALIGNMENT = """
+-- where a batch's items come from, in JSON
+ALTER TABLE label_batches ADD COLUMN source TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE label_settlements (                 -- what was decided about an item people disagree on; the newest stands
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch TEXT NOT NULL,
+  item INTEGER NOT NULL,
+  settler TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('ranked', 'tie', 'both bad', 'reopened')),
+  ranks TEXT NOT NULL,                           -- JSON: the rank of each candidate, 1 is the best
+  at REAL NOT NULL,                              -- seconds since 1970
+  FOREIGN KEY (batch, item) REFERENCES label_items ON DELETE CASCADE
+) STRICT;
+CREATE INDEX settlements_of_item ON label_settlements (batch, item);
+CREATE TABLE chat_votes (                        -- appended to; what is taken back is marked, never removed
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  talk TEXT NOT NULL,                            -- the conversation it was cast in
+  turn INTEGER NOT NULL,                         -- the number of the question in it, from 0
+  prompt TEXT NOT NULL,                          -- JSON: the messages the left side answered
+  left_answer TEXT NOT NULL,                     -- JSON: a candidate: answer and how it was made
+  right_answer TEXT NOT NULL,
+  verdict TEXT NOT NULL CHECK (verdict IN ('left', 'right', 'tie', 'both bad')),
+  same_history INTEGER NOT NULL,                 -- 1 where both sides had read the same, so that it is a preference
+  annotator TEXT NOT NULL,
+  at REAL NOT NULL,
+  undone REAL NOT NULL DEFAULT 0                 -- when it was taken back; 0 where it stands
+) STRICT;
+CREATE UNIQUE INDEX chat_votes_once ON chat_votes (talk, turn, annotator) WHERE undone = 0;
+"""
+SCHEMAS = (DRAFTS, LABELS, ALIGNMENT)  # one after the other; PRAGMA user_version says how many a file has
 
 
 class Store:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import orjson
 
@@ -30,12 +30,24 @@ TIE, BOTH_BAD = "tie", "both bad"
 Verdict = Literal["ranked", "tie", "both bad", "skipped"]
 
 
+class Made(TypedDict, total=False):
+    """How an answer came about. Nothing known: somebody brought it."""
+
+    speaker: str  # "base:<model>", "run:<id>", or "column:<name>" of a file
+    name: str  # the speaker as people call it
+    adapter: str  # hash of the run's result, where a run spoke
+    sampling: dict[str, float]  # temperature, top_p, max_tokens
+    seed: int
+    tokens: int
+    end: Literal["finished", "cut off"]
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One answer, and how it came about: model, adapter hash, sampling settings, seed, tokens, how it ended."""
+    """One answer, and how it came about."""
 
     answer: list[Message]
-    made: dict[str, Any]
+    made: Made
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Batch:
     overlap: int  # people who label each item
     items: int
     created: str
+    source: dict[str, Any]  # where its items come from: {"from": "candidates" | "file" | "data set" | "chat", ...}
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,9 @@ class Labels:
 
     # -- batches
 
-    def begin(self, name: str, items: Sequence[Item], *, guidelines: str = "", overlap: int = 1) -> Batch:
+    def begin(
+        self, name: str, items: Sequence[Item], *, guidelines: str = "", overlap: int = 1, source: dict[str, Any] | None = None
+    ) -> Batch:
         """A new batch. Raises `UserError` for one that nobody could label."""
         name = " ".join(name.split())
         if not name or not items:
@@ -97,10 +112,11 @@ class Labels:
         wrong = [number for number, item in enumerate(items, 1) if not 2 <= len(item.candidates) <= MOST_ANSWERS]
         if wrong:
             raise UserError(f"Item {wrong[0]} has {len(items[wrong[0] - 1].candidates)} answers; from 2 to {MOST_ANSWERS} can be compared.")
-        batch = Batch(new_id(name), name[:120], guidelines, max(1, overlap), len(items), datetime.now(UTC).isoformat(timespec="seconds"))
+        batch = Batch(new_id(name), name[:120], guidelines, max(1, overlap), len(items), _now(), source or {})
         with self._store.changing() as db:
             db.execute(
-                "INSERT INTO label_batches VALUES (?, ?, ?, ?, ?)", (batch.id, batch.name, batch.guidelines, batch.overlap, batch.created)
+                "INSERT INTO label_batches VALUES (?, ?, ?, ?, ?, ?)",
+                (batch.id, batch.name, batch.guidelines, batch.overlap, batch.created, orjson.dumps(batch.source).decode()),
             )
             db.executemany("INSERT INTO label_items (batch, number, item) VALUES (?, ?, ?)", [
                 (batch.id, number, orjson.dumps({"prompt": item.prompt, "candidates": [vars(each) for each in item.candidates]}).decode())
@@ -112,10 +128,10 @@ class Labels:
         """All batches, the newest first."""
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT id, name, guidelines, overlap, (SELECT count(*) FROM label_items WHERE batch = label_batches.id), created "
+                "SELECT id, name, guidelines, overlap, (SELECT count(*) FROM label_items WHERE batch = label_batches.id), created, source "
                 "FROM label_batches ORDER BY created DESC, id"
             ).fetchall()
-        return [Batch(*row) for row in rows]
+        return [Batch(*row, orjson.loads(source)) for *row, source in rows]
 
     def batch(self, id: str) -> Batch:
         """Raises `UserError` where there is none."""
@@ -288,6 +304,10 @@ _OPEN = """SELECT number FROM label_items WHERE batch = :batch
         WHERE batch = :batch AND item = number AND undone = 0 AND repeat = 0 AND verdict <> 'skipped')
    + (SELECT count(*) FROM label_leases WHERE batch = :batch AND item = number AND annotator <> :person AND repeat = 0)
    < (SELECT overlap FROM label_batches WHERE id = :batch)"""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _value(verdict: str, ranks: Iterable[int]) -> str:
