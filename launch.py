@@ -5,6 +5,7 @@
     python3 launch.py test [ARGS]        run the tests; ARGS go to pytest
     python3 launch.py train SPEC.json    train without a screen
     python3 launch.py resume RUN         go on with a stopped run, without a screen
+    python3 launch.py password           set the password that people on other machines come in with
     python3 launch.py doctor             what this machine has, and what to do about what it lacks
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
 
@@ -165,6 +166,17 @@ def resume(options: argparse.Namespace, run: str) -> int:
     return headless.resume(run, options.workspace)
 
 
+def set_password(options: argparse.Namespace) -> int:
+    from getpass import getpass
+
+    from app.doors import Password
+    from backend.workspace import Workspace
+
+    Password(Workspace(options.workspace).prepare()).set(getpass("New password: "))
+    print("Set. Open the studio to other machines with: python3 launch.py --host 0.0.0.0")
+    return 0
+
+
 def see_doctor(options: argparse.Namespace) -> int:
     from backend import doctor
 
@@ -178,7 +190,7 @@ def show_habits(options: argparse.Namespace, *arguments: str) -> int:
 
 
 COMMANDS = {
-    "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume,
+    "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume, "password": set_password,
     "doctor": see_doctor, "habits": show_habits,
 }
 SUBJECTS = {"train": "SPEC.json", "resume": "three-lines-1a2b3c"}  # what a command is about, by example

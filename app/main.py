@@ -5,17 +5,14 @@ import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gradio as gr
 import psutil
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import public_api
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
+from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET, TICK
 from app.label.tab import label_tab
 from app.runs_tab import runs_tab
@@ -25,6 +22,7 @@ from app.train_tab import data_choices, form_of, judge_choices, start_choices, t
 from backend.errors import UserError
 from backend.models import available
 from backend.objectives import all_objectives
+from backend.workspace import Workspace
 from components.header import header, header_html
 from components.live_plot import LIVE_PLOT_CSS, static_paths
 from components.row_editor import ROW_EDITOR_CSS
@@ -39,48 +37,42 @@ log = logging.getLogger(__name__)
 def serve(workspace_dir: Path, *, host: str, port: int | None, open_browser: bool) -> None:
     """Open the studio on a workspace and serve it until interrupted. Raises `UserError`."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    entry = {} if is_loopback(host) else entry_for_others(Workspace(workspace_dir).prepare())
     studio = Studio.open(workspace_dir)
     port = port or free_port(host)
     page = build(studio)
     print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:
-        page.launch(**launch_options(host, port, open_browser), allowed_paths=[str(studio.workspace.exports)])
+        page.launch(**launch_options(host, port, open_browser), **entry, allowed_paths=[str(studio.workspace.exports)])
     except OSError as error:
         raise UserError(f"Port {port} cannot be opened ({error}). Choose another with --port.") from error
+
+
+def entry_for_others(workspace: Workspace) -> dict[str, Any]:
+    """How people on other machines come in. Raises `UserError` where no password is set."""
+    password = Password(workspace)
+    if not password.is_set:
+        raise UserError(
+            "Other machines may only come in with a password, and none is set. Set one with: python3 launch.py password "
+            f"--workspace {workspace.root}"
+        )
+    print(
+        "Open to other machines: whoever knows the password can read and change everything in this workspace, train and chat. "
+        "What is sent is not encrypted; use a network you trust, or a tunnel.",
+        flush=True,
+    )
+    return {"auth": password.admits, "auth_message": "Your name, as others shall see it, and this studio's password."}
 
 
 def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
     """How the page is served: to this machine alone, asking no other."""
     gr.set_static_paths(static_paths())
-    hosts = ["127.0.0.1", "localhost", "[::1]", host]
     return {
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
-        "app_kwargs": {
-            "openapi_url": None, "docs_url": None, "redoc_url": None,
-            "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(OwnOrigin)],
-        },
+        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": doors(host)},
     }
-
-
-class OwnOrigin:
-    """Refuses writes that a page of another site sends through the user's browser."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS") and self._is_foreign(scope):
-            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"This request comes from another site."})
-            return
-        await self.app(scope, receive, send)
-
-    def _is_foreign(self, scope: Scope) -> bool:
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        return origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1")
 
 
 def free_port(host: str) -> int:

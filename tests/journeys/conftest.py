@@ -85,7 +85,7 @@ def visit(chromium: Browser, studio: Studio) -> Iterator:
         page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: None if is_local(request.url) else faults.append(f"request to {request.url}"))
         page.goto(studio.url)
-        expect(page.get_by_role("heading", name="Fine-Tuning Studio")).to_be_visible()
+        expect(page.get_by_role("heading", name="Fine-Tuning Studio")).to_be_visible(timeout=30_000)
         return page
 
     yield open_page
