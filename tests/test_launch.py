@@ -22,7 +22,7 @@ ALONE = {
     "NO_PROXY": "127.0.0.1",
 }
 UNREACHABLE = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "1"}
-REQUIREMENTS = ("requirements.txt", "requirements-starter.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-starter.txt", "requirements-dev.txt", "constraints.txt")
 
 
 class Studio:
@@ -107,7 +107,7 @@ def test_the_first_start_makes_an_environment_and_says_so(first_studio: tuple[St
     assert (code, complained) == (0, "")
     assert said.startswith(f"Setting up the studio in {studio.venv}.")
     assert said.endswith("The studio is set up. Open it with: python3 launch.py\n")
-    assert set(json.loads((studio.venv / "installed.json").read_text())["files"]) == set(REQUIREMENTS[:2])
+    assert set(json.loads((studio.venv / "installed.json").read_text())["files"]) == {*REQUIREMENTS} - {"requirements-dev.txt"}
 
 
 def test_the_second_start_installs_nothing(studio: Studio) -> None:
