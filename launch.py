@@ -18,6 +18,7 @@ with `--no-venv`. Its syntax is that of Python 3.8, so that an old Python can sa
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import json
 import os
@@ -100,6 +101,8 @@ def read_command_line(arguments: list[str]) -> tuple[argparse.Namespace, list[st
     parser.add_argument("--port", type=port, help="the port of the page (default: a free one)")
     parser.add_argument("--host", default="127.0.0.1", help="the address of the page (default: this machine alone)")
     parser.add_argument("--no-browser", dest="open_browser", action="store_false", help="open no browser")
+    parser.add_argument("--no-watcher", dest="watcher", action="store_false", help="do not start the studio again where it dies")
+    parser.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)  # this process is the one that is watched
     parser.add_argument("--no-venv", action="store_true", help="use the Python environment I am in")
     options, words = parser.parse_known_args(arguments)
     check_words(words)
@@ -139,9 +142,22 @@ def missing_module(error: ModuleNotFoundError) -> str:
 
 
 def open_studio(options: argparse.Namespace) -> int:
+    """Serve the page, in a process of its own with a watcher over it: it starts the studio again where that dies."""
+    from backend.ports import free_port
+
+    port = options.port or free_port(options.host)
+    if options.watcher and not options.watched:
+        from backend.watching import watch
+
+        return watch([sys.executable, str(HOME / "launch.py"), *sys.argv[1:], "--watched", f"--port={port}"])
     from app.main import serve
 
-    serve(options.workspace, host=options.host, port=options.port, open_browser=options.open_browser)
+    if options.watched:
+        from backend.watching import end_with_watcher
+
+        end_with_watcher()
+    faulthandler.enable()  # a fault inside a library says where it was
+    serve(options.workspace, host=options.host, port=port, open_browser=options.open_browser)
     return 0
 
 

@@ -1,7 +1,6 @@
 """The page: a header that always tells what the engine does, and one tab per kind of work, in the order of the work."""
 
 import logging
-import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,15 @@ from components.row_editor import ROW_EDITOR_CSS
 from components.text import gigabytes
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-FIRST_PORT, LAST_PORT = 7860, 7959
 LARGEST_FILE = 4 * 2**30  # bytes of one file brought to the page, which says so of a larger one
 log = logging.getLogger(__name__)
 
 
-def serve(workspace_dir: Path, *, host: str, port: int | None, open_browser: bool) -> None:
+def serve(workspace_dir: Path, *, host: str, port: int, open_browser: bool) -> None:
     """Open the studio on a workspace and serve it until interrupted. Raises `UserError`."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     entry = {} if is_loopback(host) else entry_for_others(Workspace(workspace_dir).prepare())
     studio = Studio.open(workspace_dir)
-    port = port or free_port(host)
     page = build(studio)
     print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:
@@ -73,20 +70,6 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": doors(host)},
     }
-
-
-def free_port(host: str) -> int:
-    """The first port from 7860 on that nobody listens on. Raises `UserError`."""
-    for port in range(FIRST_PORT, LAST_PORT + 1):
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            if port != FIRST_PORT:
-                print(f"Port {FIRST_PORT} is busy; using {port}.", flush=True)
-            return port
-    raise UserError(f"Ports {FIRST_PORT} to {LAST_PORT} are all busy. Choose one with --port.")
 
 
 def build(studio: Studio) -> gr.Blocks:

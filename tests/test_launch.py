@@ -49,7 +49,7 @@ class Studio:
 
 def copy_of_the_studio(folder: Path) -> Studio:
     (folder / "backend").mkdir(parents=True)
-    for name in ("launch.py", "backend/__init__.py", "backend/errors.py"):
+    for name in ("launch.py", "backend/__init__.py", "backend/errors.py", "backend/ports.py", "backend/watching.py"):
         shutil.copy(ROOT / name, folder / name)
     for name in REQUIREMENTS:
         (folder / name).touch()

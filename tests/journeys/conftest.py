@@ -36,7 +36,7 @@ def start_studio(workspace: Path) -> Studio:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, ROOT / "launch.py", "--no-venv", "--no-browser", "--port", str(port), "--workspace", workspace]
+    command = [sys.executable, ROOT / "launch.py", "--no-venv", "--no-browser", "--no-watcher", "--port", str(port), "--workspace", workspace]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     begun = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

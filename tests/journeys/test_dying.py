@@ -1,0 +1,68 @@
+"""The studio's process dies under a page while a run trains: it is started again, the page comes back, nothing is lost."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.journeys.conftest import ROOT, Studio, answers, engine_is_ready, fill, to_tab
+
+
+@pytest.fixture
+def watched(tmp_path: Path, studio: Studio) -> Iterator[tuple[str, Path]]:
+    """(address, workspace) of a studio with its watcher, as a user starts it. The starter is the other studio's."""
+    workspace, port = tmp_path / "workspace", 7960
+    (workspace / "models").mkdir(parents=True)
+    while not (studio.workspace / "models" / "starter" / "config.json").exists():
+        time.sleep(0.5)
+    (workspace / "models" / "starter").symlink_to(studio.workspace / "models" / "starter")
+    command = [sys.executable, ROOT / "launch.py", "--no-venv", "--no-browser", f"--port={port}", f"--workspace={workspace}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/"
+    until = time.monotonic() + 60
+    while not answers(url):
+        assert time.monotonic() < until
+    yield url, workspace
+    process.terminate()
+    process.wait(30)
+
+
+def pid_of_the_studio(workspace: Path) -> int:
+    """The watched process: the one that was told the workspace and that it is watched."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if f"--workspace={workspace}" in words and "--watched" in words:
+            return int(folder.name)
+    raise AssertionError("no studio works in this workspace")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the process is found through /proc")
+def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path]) -> None:
+    url, workspace = watched
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    page.goto(url)
+    engine_is_ready(page)
+    to_tab(page, "Train")
+    page.get_by_role("button", name="Training settings").click()
+    fill(page, "training-max_steps", "200")
+    fill(page, "training-batch_size", "2")
+    expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)
+    page.locator("#start-run").click()
+    expect(page.locator("#run-progress .status")).to_have_text("training", timeout=60_000)
+    page.evaluate("window.before = true")
+    os.kill(pid_of_the_studio(workspace), signal.SIGKILL)
+    page.wait_for_function("window.before === undefined", timeout=90_000)  # the page has come back by itself
+    to_tab(page, "Runs")
+    expect(page.locator(".run-table")).to_contain_text(re.compile("interrupted"), timeout=60_000)
+    page.close()
