@@ -7,6 +7,7 @@ What a transaction has committed is there after `kill -9`. A power cut may take 
 file (write-ahead log, https://sqlite.org/wal.html).
 """
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -195,14 +196,28 @@ class Store:
         return db
 
     def _bring_up_to_date(self) -> None:
+        """Whatever an older studio's file lacks, all of it or nothing; the file as it was is kept beside it."""
+        (there,) = self._db.execute("PRAGMA user_version").fetchone()
+        if there > len(SCHEMAS):
+            raise UserError(f"{self.path} was written by a newer studio. Update the studio, or choose another workspace.")
+        if there == len(SCHEMAS):
+            return
+        if there:
+            self._keep_copy(there)
         with self.changing() as db:
-            (there,) = db.execute("PRAGMA user_version").fetchone()
-            if there > len(SCHEMAS):
-                raise UserError(f"{self.path} was written by a newer studio. Update the studio, or choose another workspace.")
+            (there,) = db.execute("PRAGMA user_version").fetchone()  # another process may have been first
             for schema in SCHEMAS[there:]:
                 for statement in filter(str.strip, schema.split(";\n")):
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
+
+    def _keep_copy(self, version: int) -> None:
+        """A whole copy, such as studio.db.v2.backup. One that is there already stays: it is the older."""
+        copy = self.path.with_name(f"{self.path.name}.v{version}.backup")
+        if not copy.exists():
+            partial = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}.partial")
+            self._db.execute("VACUUM INTO ?", (str(partial),))
+            partial.replace(copy)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:
