@@ -14,10 +14,11 @@ from app.data.tab import data_tab
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET, TICK
 from app.label.tab import label_tab
+from app.queue_line import queue_line
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
 from app.theme import theme
-from app.train_tab import data_choices, form_of, judge_choices, start_choices, train_tab
+from app.train_tab import SEPARATOR, data_choices, form_continuing, form_of, judge_choices, start_choices, train_tab
 from backend.errors import UserError
 from backend.models import available
 from backend.objectives import all_objectives
@@ -82,6 +83,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab("Train", id="train") as train_page:
                 train = train_tab(studio, page)
             with gr.Tab("Runs", id="runs") as runs_page:
+                queue_line(studio)
                 runs = runs_tab(studio)
             with gr.Tab("Label", id="label") as label_page:
                 label = label_tab(studio)
@@ -91,11 +93,12 @@ def build(studio: Studio) -> gr.Blocks:
 
         gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
         # a tab shows what has happened elsewhere when one comes to it
-        pickers = [train.form[name] for name in ("data", "base_model", "start_from", "ppo__reward_run")]
+        judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]
+        pickers = [train.form[name] for name in ("data", "base_model", "start_from", *judges)]
         data.refresh_on(data_page.select)
         data.refresh_on(label.saved.change)
         for come in (page.load, train_page.select, data.changed.change, label.saved.change):
-            come(on(studio, on_pickers), [train.form[name] for name in ("data", "start_from", "ppo__reward_run")], pickers, **QUIET)
+            come(on(studio, on_pickers), [train.form[name] for name in ("data", "start_from", *judges)], pickers, **QUIET)
         for come in (page.load, label_page.select):
             label.refresh_on(come)
         for come in (page.load, runs_page.select):
@@ -108,18 +111,19 @@ def build(studio: Studio) -> gr.Blocks:
             button.click(on(studio, on_chat_with), run_id, chat.pickers, **QUIET).then(
                 lambda: gr.update(selected="chat"), outputs=tabs, **QUIET
             )
-        fill = partial(on_duplicate, names=list(train.form))
-        runs.duplicate.click(
-            on(studio, fill), runs.opened, [tabs, train.run_id, *train.pages, *train.form.values()], **QUIET
-        )
+        filled = [tabs, train.run_id, *train.pages, *train.form.values()]
+        runs.duplicate.click(on(studio, partial(on_duplicate, names=list(train.form))), runs.opened, filled, **QUIET)
+        go_on = partial(on_continue, names=list(train.form))
+        for button, run_id in ((train.continue_from, train.run_id), (runs.continue_from, runs.opened)):
+            button.click(on(studio, go_on), [run_id, train.form["data"]], filled, **QUIET)
     return page
 
 
-def on_pickers(studio: Studio, data: str | None, start_from: str, judge: str) -> tuple[Any, ...]:
+def on_pickers(studio: Studio, data: str | None, start_from: str, *judges: str) -> tuple[Any, ...]:
     """The pickers of the Train tab, with what is there now; what was picked stays picked while it is there."""
     return (
         _picker(data_choices(studio), data), gr.update(choices=available(studio.workspace)),
-        _picker(start_choices(studio), start_from), _picker(judge_choices(studio), judge),
+        _picker(start_choices(studio), start_from), *(_picker(judge_choices(studio), judge) for judge in judges),
     )  # fmt: skip
 
 
@@ -139,7 +143,16 @@ def on_train_on(studio: Studio, chosen: dict[str, Any] | None) -> tuple[Any, Any
 
 def on_duplicate(studio: Studio, run_id: str, *, names: list[str]) -> tuple[Any, ...]:
     """To the Train tab with a run's settings filled in."""
-    filled = form_of(studio.runs.get(run_id).spec)
+    return _to_setup(form_of(studio.runs.get(run_id).spec), names)
+
+
+def on_continue(studio: Studio, run_id: str, data: str | None, *, names: list[str]) -> tuple[Any, ...]:
+    """To the Train tab, to go on from what a run made, or to align with the reward model it made."""
+    return _to_setup(form_continuing(studio, studio.runs.get(run_id), data), names)
+
+
+def _to_setup(filled: dict[str, Any], names: list[str]) -> tuple[Any, ...]:
+    """(tabs, watched run, where one sets a run up, where one watches it, every setting)"""
     shown = [gr.update(visible=True), gr.update(visible=False)]
     return gr.update(selected="train"), None, *shown, *(filled.get(name, gr.skip()) for name in names)
 
@@ -158,6 +171,8 @@ def _header(studio: Studio) -> str:
         words = f'training "{run.label["name"]}"{share}'
     if status.queued:
         words += f" · {status.queued} queued"
+    if status.held:
+        words += " · queue paused"
     memory = psutil.virtual_memory()
     used = f"memory {(memory.total - memory.available) / 1e9:.1f} of {gigabytes(memory.total)}"
     machine = f"{status.device} · {used}" if status.device else used

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
+from backend.answering.answering import Answering
 from backend.errors import UserError
 from backend.events import ENDED
 from backend.generating.generation import Generation
+from backend.hold import Hold
 from backend.jobs import Job, Jobs, Means
 from backend.models import STARTER, hush_libraries, locate
 from backend.rewriting import Rewriting
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from backend.device import Turns
     from backend.inference import Shelf
 
-KINDS: tuple[type[Job], ...] = (Run, Generation, Rewriting)  # of jobs, each of which knows its folder and how it is performed
+KINDS: tuple[type[Job], ...] = (Run, Generation, Rewriting, Answering)  # of jobs, each of which knows its folder and how it is performed
 State = Literal["getting ready", "ready", "training", "working", "out of order"]  # "working" on another job than a run
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class EngineStatus:
     run_id: str | None  # of the run that trains
     queued: int
     job_id: str | None = None  # of the job that is worked on, be it a run or another
+    held: str = ""  # why the queue waits for the user's word; empty where it does not
 
 
 class Engine:
@@ -56,6 +59,7 @@ class Engine:
         self._failure = ""
         self._doing, self._device = "loading the libraries", ""
         self._queue: queue.Queue[str] = queue.Queue()
+        self._hold = Hold(workspace.root / "queue.json")
         self._stops: dict[str, threading.Event] = {}
         self._current: Job | None = None
         self._lock = threading.RLock()
@@ -113,6 +117,14 @@ class Engine:
                 self._stops.pop(job_id)
                 job.events.append("finished", status="stopped", message="Taken off the queue before it began.")
 
+    def hold(self, why: str = "You paused the queue.") -> None:
+        """Begin no further job until told to go on; what is worked on now is finished. A restart remembers it."""
+        self._hold.close(why)
+
+    def go_on(self) -> None:
+        """Work on what waits."""
+        self._hold.open()
+
     def stopping(self, job_id: str) -> bool:
         """Whether a job has been asked to stop and has not ended yet."""
         asked = self._stops.get(job_id)
@@ -131,9 +143,10 @@ class Engine:
             current, waiting = self._current, len(self._stops) - (self._current is not None)
         state: State = "out of order" if self._failure else "getting ready" if not self.ready.is_set() else "ready"
         if state != "ready" or current is None:
-            return EngineStatus(state, self._failure or self._doing, self._device, None, waiting)
+            return EngineStatus(state, self._failure or self._doing, self._device, None, waiting, held=self._hold.why)
         run_id = current.id if isinstance(current, Run) else None
-        return EngineStatus("training" if run_id else "working", _in_words(current), self._device, run_id, waiting, current.id)
+        state = "training" if run_id else "working"
+        return EngineStatus(state, _in_words(current), self._device, run_id, waiting, current.id, self._hold.why)
 
     def wait_until_ready(self) -> None:
         """Block until the libraries are loaded. Raises `UserError` if they could not be."""
@@ -175,8 +188,8 @@ class Engine:
         return job.id
 
     def _recover(self) -> None:
-        """After a crash: jobs nobody works on any more are interrupted; the queue stands as it was."""
-        waiting = []
+        """After a crash: jobs nobody works on any more are interrupted; the queue stands as it was, and waits for a word."""
+        waiting, cut_off = [], []
         for job in self._jobs():
             status = job.status
             if status in ENDED:
@@ -187,6 +200,9 @@ class Engine:
             elif not job.is_held():
                 message = f"The studio ended while this {job.noun} was {job.doing}."
                 job.events.append("finished", status="interrupted", message=message)
+                cut_off.append(job)
+        if cut_off and waiting:
+            self.hold(f'The studio ended while it was {_in_words(cut_off[0])}. What waits begins when you say so.')
         for _, job in sorted(waiting, key=lambda entry: entry[0]):
             self._enqueue(job)
 
@@ -202,7 +218,9 @@ class Engine:
             self._failure = f"The engine could not start ({type(error).__name__}). Run `python3 launch.py doctor` to see what is missing."
             return
         while True:
-            self._do(self._queue.get())
+            job_id = self._queue.get()
+            self._hold.wait()
+            self._do(job_id)
 
     def _do(self, job_id: str) -> None:
         """One job from its turn to its end, whatever befalls it."""

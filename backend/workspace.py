@@ -4,9 +4,10 @@
       workspace.json          {"v": 1}
       models/<name>/          safetensors, config, tokenizer, chat template
       datasets/<id>/          v1.parquet, v1.json (the card), v2.parquet, ...
-      runs/<id>/              spec.json, events.jsonl, checkpoints/, result/
+      runs/<id>/              spec.json, events.jsonl, checkpoints/, result/, opinions/ (what a reward model was asked)
       generations/<id>/       spec.json, events.jsonl, candidates.jsonl, reviews.jsonl
       rewritings/<id>/        spec.json, events.jsonl, rewordings.jsonl
+      answerings/<id>/        spec.json, prompts.jsonl, events.jsonl, candidates.jsonl
       templates/              the user's own template sets, JSON or TOML
       exports/                files to be taken away; the only folder the page may hand out files from
 

@@ -280,6 +280,29 @@ def test_queued_runs_are_trained_after_a_restart(workspace: Workspace, dataset: 
     idle(engine)
 
 
+def test_after_a_crash_what_waits_begins_when_told(workspace: Workspace, dataset: Card, request: pytest.FixtureRequest) -> None:
+    waiting, cut_off = left_behind(workspace, dataset), left_behind(workspace, dataset, "started", "step")
+    engine: Engine = request.getfixturevalue("engine")
+    time.sleep(0.5)
+    assert (waiting.status, cut_off.status) == ("queued", "interrupted")
+    assert "The studio ended while it was training" in engine.status().held
+    engine.go_on()
+    wait_for(lambda: waiting.status == "done")
+    idle(engine)
+    assert engine.status().held == ""
+
+
+def test_a_paused_queue_is_paused_after_a_restart_and_ends_no_run(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    waiting = left_behind(workspace, dataset)
+    first = recovered()
+    first.hold()
+    first._studio_lock.release()
+    again = recovered()
+    assert again.status().held == "You paused the queue." and again.status().queued == 1
+    again.stop(waiting.id)
+    assert waiting.status == "stopped" and again.status().queued == 0
+
+
 def test_a_folder_that_is_no_run_harms_nobody(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
     (workspace.runs / "empty").mkdir()
     (workspace.runs / ".hidden").mkdir()
