@@ -23,6 +23,7 @@ NOTHING_YET = (
     "Nothing to label yet. Begin a batch: let models here answer some prompts, or bring pairs from a file. Twenty pairs take "
     "about five minutes."
 )
+NOT_SECRET = "a name, no secret"  # Gradio scrambles what the browser keeps, by default with a key that a restart forgets
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class LabelTab:
 def label_tab(studio: Studio) -> LabelTab:
     """Lay out the tab and wire it."""
     desk, saved = Desk(), gr.State(0)
+    known_as = gr.BrowserState(None, storage_key="label-annotator", secret=NOT_SECRET)  # a reload leaves one's name as it is
     lead("Say which answer is better, without knowing whose it is. What you say teaches a model by DPO, a reward model or PPO.")
     with gr.Row(elem_classes="label-head"):
         picker = gr.Dropdown([], label="Batch", info="Newest first.", min_width=240, scale=2, filterable=False, elem_id="label-batch")
@@ -71,10 +73,14 @@ def label_tab(studio: Studio) -> LabelTab:
     listing = [picker, desk.batch, nothing, tabs]
     begin.click(lambda: BEGIN, outputs=desk.place, **QUIET)
     picker.input(on_pick, picker, desk.batch, preprocess=False, **QUIET)
-    annotator.change(on_annotator, annotator, desk.annotator, **QUIET)
+    # not while it is typed: each beginning of a name would be a person; Enter leaves the field, so that the keys vote again
+    names = [annotator, desk.annotator, known_as]
+    annotator.blur(on_annotator, annotator, names, **QUIET)
+    annotator.submit(None, js="() => document.activeElement.blur()", **QUIET)
     desk.changed.change(on(studio, on_list), desk.batch, listing, **QUIET)
 
     def refresh_on(event: Callable[..., Any]) -> None:
+        event(on_return, known_as, names[:2], **QUIET)  # the browser is asked once the tab is in view, not before
         event(on(studio, on_list), desk.batch, listing, **QUIET)
 
     return LabelTab(desk.batch, saved, refresh_on)
@@ -93,9 +99,15 @@ def on_pick(batch: str | None) -> str | None:
     return batch
 
 
-def on_annotator(name: str) -> str:
-    """An empty name is nobody's: the one before stays."""
-    return " ".join(name.split())[:80] or "me"
+def on_annotator(name: str) -> tuple[str, str, str]:
+    """Who labels: on the page, on the desk, and in this browser for the next time. An empty name is "me"."""
+    name = " ".join(name.split())[:80] or "me"
+    return name, name, name
+
+
+def on_return(name: str | None) -> Updates:
+    """Who labelled in this browser before does so again."""
+    return (name, name) if name else (gr.skip(), gr.skip())
 
 
 def _choices(batches: Sequence[Batch]) -> list[tuple[str, str]]:

@@ -11,11 +11,12 @@ Nobody sees who made an answer: that stays in `Candidate.made`, which no page is
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import orjson
+from typing_extensions import TypedDict  # which pydantic needs before Python 3.12
 
 from backend.data.records import Message, canonical, digest
 from backend.errors import UserError
@@ -28,6 +29,7 @@ LEASE_SECONDS = 600  # an item is kept for whoever looks at it, so that two peop
 REPEATS = 0.05  # of the items somebody is shown come a second time, sides flipped, to see whether they agree with themselves
 TIE, BOTH_BAD = "tie", "both bad"
 Verdict = Literal["ranked", "tie", "both bad", "skipped"]
+Settled = Literal["ranked", "tie", "both bad", "reopened"]
 
 
 class Made(TypedDict, total=False):
@@ -85,6 +87,32 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What somebody said of an item, as it is kept. `item` is its number in the batch, or among those it is brought with."""
+
+    item: int
+    annotator: str
+    verdict: Verdict
+    ranks: list[int]  # of the candidates, 1 is the best; empty where they are not ranked
+    strength: int | None = None
+    shown: list[int] = field(default_factory=list)  # the candidates in the order they stood on the screen; empty: not known
+    repeat: bool = False
+    seconds: float = 0.0
+    at: float = 0.0  # seconds since 1970, as `undone`
+    undone: float = 0.0  # when it was taken back; 0 where it stands
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What was decided about an item, whatever was said of it."""
+
+    settler: str
+    verdict: Settled
+    ranks: list[int]
+    at: float  # seconds since 1970
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far one person is."""
 
@@ -92,6 +120,21 @@ class Progress:
     skipped: int
     left: int
     seconds_per_item: float | None  # median over what was labelled; None before the first
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How far one person is, as they see it themselves: what is asked twice counts twice, so that nothing tells which those are."""
+
+    done: int
+    skipped: int
+    left: int
+    with_others: int  # items they would be given too, if somebody else were not looking at them
+    seconds_per_item: float | None  # median over what was labelled; None before the first
+
+    @property
+    def total(self) -> int:
+        return self.done + self.skipped + self.left + self.with_others
 
 
 class Labels:
@@ -103,9 +146,13 @@ class Labels:
     # -- batches
 
     def begin(
-        self, name: str, items: Sequence[Item], *, guidelines: str = "", overlap: int = 1, source: dict[str, Any] | None = None
+        self, name: str, items: Sequence[Item], *, guidelines: str = "", overlap: int = 1, source: dict[str, Any] | None = None,
+        votes: Iterable[Said] = (),
     ) -> Batch:
-        """A new batch. Raises `UserError` for one that nobody could label."""
+        """A new batch. Raises `UserError` for one that nobody could label.
+
+        `votes` come with the items, under the names they come with, and count: an item wants `overlap` people altogether.
+        """
         name = " ".join(name.split())
         if not name or not items:
             raise UserError("A batch needs a name and at least one item. Give it both, then begin.")
@@ -122,6 +169,12 @@ class Labels:
                 (batch.id, number, orjson.dumps({"prompt": item.prompt, "candidates": [vars(each) for each in item.candidates]}).decode())
                 for number, item in enumerate(items)
             ])  # fmt: skip
+            db.executemany(
+                "INSERT INTO label_votes (batch, item, annotator, verdict, ranks, strength, shown, repeat, seconds, at, undone) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",  # of two by one person the first is kept
+                [(batch.id, vote.item, _named(vote.annotator), vote.verdict, orjson.dumps(vote.ranks).decode(), vote.strength,
+                  orjson.dumps(vote.shown).decode(), vote.repeat, vote.seconds, vote.at or time.time(), vote.undone) for vote in votes],
+            )  # fmt: skip
         return batch
 
     def batches(self) -> list[Batch]:
@@ -151,8 +204,13 @@ class Labels:
             row = db.execute("SELECT item FROM label_items WHERE batch = ? AND number = ?", (batch, number)).fetchone()
         if row is None:
             raise UserError("This item is gone. Reload the page.")
-        kept = orjson.loads(row[0])
-        return Item(kept["prompt"], [Candidate(**each) for each in kept["candidates"]])
+        return _item(row[0])
+
+    def all_items(self, batch: str) -> list[Item]:
+        """Every item of a batch whole, in the order of their numbers, which count from 0."""
+        with self._store.reading() as db:
+            rows = db.execute("SELECT item FROM label_items WHERE batch = ? ORDER BY number", (batch,)).fetchall()
+        return [_item(row[0]) for row in rows]
 
     # -- labelling
 
@@ -207,8 +265,41 @@ class Labels:
                  shown.repeat, max(0.0, now - shown.since), now),
             )  # fmt: skip
 
-    def undo(self, batch: str, annotator: str, *, now: float | None = None) -> Shown | None:
-        """Take back the newest answer that stands and show its item again; the record of it stays, marked as taken back."""
+    def held(self, batch: str, number: int, annotator: str, *, now: float | None = None) -> Shown | None:
+        """An item as it was shown to somebody: sides are drawn here again, so that no page has a say in them.
+
+        Also where they looked so long that it is no longer kept for them. None where they have answered it already.
+        """
+        now = time.time() if now is None else now
+        person = _named(annotator)
+        with self._store.reading() as db:
+            lease = db.execute(
+                "SELECT repeat, until FROM label_leases WHERE batch = ? AND item = ? AND annotator = ?", (batch, number, person)
+            ).fetchone()
+            answered = db.execute(
+                "SELECT 1 FROM label_votes WHERE batch = ? AND item = ? AND annotator = ? AND undone = 0", (batch, number, person)
+            ).fetchone()
+        if lease is None and answered:
+            return None
+        repeat, until = lease or (0, now)
+        return self._shown(batch, number, person, bool(repeat), until - LEASE_SECONDS)
+
+    def leave(self, batch: str, annotator: str) -> None:
+        """Give back the item that is kept for somebody: others may have it now."""
+        with self._store.changing() as db:
+            db.execute("DELETE FROM label_leases WHERE batch = ? AND annotator = ?", (batch, _named(annotator)))
+
+    def turn(self, batch: str, annotator: str) -> int:
+        """How often somebody has said something or taken it back; a page that knows another number is behind."""
+        with self._store.reading() as db:
+            return _turn(db, batch, _named(annotator))
+
+    def undo(self, batch: str, annotator: str, *, turn: int | None = None, now: float | None = None) -> Shown | None:
+        """Take back the newest answer that stands and show its item again; the record of it stays, marked as taken back.
+
+        With `turn` only if nothing was said or taken back since, so that what is asked twice is done once. None where there
+        is nothing to take back.
+        """
         now = time.time() if now is None else now
         person = _named(annotator)
         with self._store.changing() as db:
@@ -216,7 +307,7 @@ class Labels:
                 "SELECT id, item, repeat FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 ORDER BY id DESC LIMIT 1",
                 (batch, person),
             ).fetchone()
-            if last is None:
+            if last is None or turn not in (None, _turn(db, batch, person)):
                 return None
             id, number, repeat = last
             db.execute("UPDATE label_votes SET undone = ? WHERE id = ?", (now, id))
@@ -237,7 +328,61 @@ class Labels:
         skipped = sum(verdict == "skipped" for verdict, _ in said)
         return Progress(len(said) - skipped, skipped, left, middle)
 
+    def workload(self, batch: str, annotator: str) -> Workload:
+        """How far somebody is with a batch, for themselves to see."""
+        person = _named(annotator)
+        with self._store.reading() as db:
+            said = db.execute(
+                "SELECT verdict, repeat, seconds FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0", (batch, person)
+            ).fetchall()
+            who = {"batch": batch, "person": person}
+            (fresh,) = db.execute(f"SELECT count(*) FROM ({_OPEN})", who).fetchone()
+            (wanted,) = db.execute(f"SELECT count(*) FROM ({_WANTED})", who).fetchone()
+        skipped = sum(verdict == "skipped" for verdict, _, _ in said)
+        again = sum(repeat for _, repeat, _ in said)
+        once = sum(verdict != "skipped" and not repeat for verdict, repeat, _ in said)
+        to_repeat = max(0, int((once + fresh) * REPEATS) - again)
+        times = sorted(seconds for verdict, _, seconds in said if verdict != "skipped" and seconds)
+        return Workload(len(said) - skipped, skipped, fresh + to_repeat, wanted - fresh, times[len(times) // 2] if times else None)
+
+    # -- settling
+
+    def settle(
+        self, batch: str, number: int, settler: str, *, ranks: Sequence[int] = (), verdict: Settled = "ranked", now: float | None = None
+    ) -> None:
+        """Decide about an item people disagree on, by `ranks` of its candidates (1 is the best) or a verdict; "reopened"
+        takes the decision back. What people said stays as it is."""
+        if verdict == "ranked" and (len(ranks) != len(self.item(batch, number).candidates) or min(ranks) != 1):
+            raise UserError("Not every answer has a rank yet. Give each its place, the best one first.")
+        placed = list(ranks) if verdict == "ranked" else []
+        with self._store.changing() as db:
+            db.execute(
+                "INSERT INTO label_settlements (batch, item, settler, verdict, ranks, at) VALUES (?, ?, ?, ?, ?, ?)",
+                (batch, number, _named(settler), verdict, orjson.dumps(placed).decode(), time.time() if now is None else now),
+            )
+
+    def settlements(self, batch: str) -> dict[int, Settlement]:
+        """What stands decided, by the number of the item."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "SELECT item, settler, verdict, ranks, at FROM label_settlements WHERE batch = ? ORDER BY id", (batch,)
+            ).fetchall()
+        newest = {item: Settlement(settler, verdict, orjson.loads(ranks), at) for item, settler, verdict, ranks, at in rows}
+        return {item: settlement for item, settlement in newest.items() if settlement.verdict != "reopened"}
+
     # -- what was said
+
+    def votes(self, batch: str, *, undone: bool = False) -> list[Said]:
+        """Every vote whole, in the order they were cast; with `undone` also those taken back."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "SELECT item, annotator, verdict, ranks, strength, shown, repeat, seconds, at, undone FROM label_votes "
+                "WHERE batch = ? AND (undone = 0 OR ?) ORDER BY id", (batch, undone)
+            ).fetchall()
+        return [
+            Said(item, who, verdict, orjson.loads(ranks), strength, orjson.loads(shown), bool(repeat), seconds, at, taken_back)
+            for item, who, verdict, ranks, strength, shown, repeat, seconds, at, taken_back in rows
+        ]
 
     def labels(self, batch: str) -> list[Label]:
         """What everybody said, by candidate and not by side, repeats left out: for agreement."""
@@ -255,7 +400,7 @@ class Labels:
         """(how often the answer shown first won, of how many decided pairs)."""
         firsts = total = 0
         for _, _, verdict, ranks, _, order in self._standing(batch):
-            if verdict == "ranked" and len(ranks) == 2 and ranks[0] != ranks[1]:
+            if verdict == "ranked" and len(ranks) == 2 and ranks[0] != ranks[1] and order:  # of votes brought it may not be known
                 total += 1
                 firsts += ranks[order[0]] == 1
         return firsts, total
@@ -275,8 +420,8 @@ class Labels:
     def _repeat_due(self, db: Any, batch: str, person: str) -> tuple[int, int] | None:
         """An item to be asked again: one for about every twenty answered, one that was answered a while ago."""
         said = db.execute(
-            "SELECT item, repeat FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 AND verdict <> 'skipped' ORDER BY id",
-            (batch, person),
+            "SELECT item, repeat FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 AND (repeat OR verdict <> 'skipped') "
+            "ORDER BY id", (batch, person),
         ).fetchall()
         once, again = [item for item, repeat in said if not repeat], {item for item, repeat in said if repeat}
         if len(again) >= int(len(once) * REPEATS):
@@ -298,12 +443,26 @@ class Labels:
         return Shown(batch, number, item.prompt, [item.candidates[place].answer for place in order], tuple(order), repeat, now)
 
 
-_OPEN = """SELECT number FROM label_items WHERE batch = :batch
- AND number NOT IN (SELECT item FROM label_votes WHERE batch = :batch AND annotator = :person AND undone = 0)
- AND (SELECT count(DISTINCT annotator) FROM label_votes
-        WHERE batch = :batch AND item = number AND undone = 0 AND repeat = 0 AND verdict <> 'skipped')
-   + (SELECT count(*) FROM label_leases WHERE batch = :batch AND item = number AND annotator <> :person AND repeat = 0)
-   < (SELECT overlap FROM label_batches WHERE id = :batch)"""
+_UNSAID = """SELECT number FROM label_items WHERE batch = :batch
+ AND number NOT IN (SELECT item FROM label_votes WHERE batch = :batch AND annotator = :person AND undone = 0)"""
+_OPINIONS = """(SELECT count(DISTINCT annotator) FROM label_votes
+ WHERE batch = :batch AND item = number AND undone = 0 AND repeat = 0 AND verdict <> 'skipped')"""
+_LOOKS = "(SELECT count(*) FROM label_leases WHERE batch = :batch AND item = number AND annotator <> :person AND repeat = 0)"
+_OVERLAP = "(SELECT overlap FROM label_batches WHERE id = :batch)"
+_WANTED = f"{_UNSAID} AND {_OPINIONS} < {_OVERLAP}"  # items that want an opinion which this person could give
+_OPEN = f"{_UNSAID} AND {_OPINIONS} + {_LOOKS} < {_OVERLAP}"  # those of them that nobody else looks at
+
+
+def _turn(db: Any, batch: str, person: str) -> int:
+    said, undone = db.execute(
+        "SELECT count(*), count(CASE WHEN undone > 0 THEN 1 END) FROM label_votes WHERE batch = ? AND annotator = ?", (batch, person)
+    ).fetchone()
+    return said + undone
+
+
+def _item(kept: str) -> Item:
+    item = orjson.loads(kept)
+    return Item(item["prompt"], [Candidate(**each) for each in item["candidates"]])
 
 
 def _now() -> str:

@@ -151,6 +151,97 @@ def test_one_in_twenty_is_asked_again_with_the_sides_flipped(labels: Labels) -> 
     assert len(labels.labels(batch.id)) == 100  # repeats are no labels of their own
 
 
+def test_a_repeat_that_is_skipped_is_not_asked_a_third_time(labels: Labels) -> None:
+    batch = begun(labels, 30)
+    seen = []
+    while shown := labels.next(batch.id, "ada"):
+        seen.append(shown.item)
+        labels.vote(shown, "ada", ranks=() if shown.repeat else (1, 2), verdict="skipped" if shown.repeat else "ranked")
+    assert len(seen) == 31 and set(seen) == set(range(30))
+
+
+def test_how_far_somebody_is_does_not_tell_what_is_asked_again(labels: Labels) -> None:
+    batch = begun(labels, 40)
+    for number in range(42):  # two of them come twice
+        load = labels.workload(batch.id, "ada")
+        assert (load.done, load.left, load.total) == (number, 42 - number, 42)
+        prefer(labels, shown_to(labels, batch, "ada"), "ada", 0)
+    load = labels.workload(batch.id, "ada")
+    assert (load.done, load.left, load.skipped) == (42, 0, 0)
+    assert labels.progress(batch.id, "ada").done == 40
+
+
+def test_items_in_front_of_others_are_counted_apart(labels: Labels) -> None:
+    batch = begun(labels, 3)
+    shown_to(labels, batch, "bob")
+    assert label_all(labels, batch, "ada") == 2
+    load = labels.workload(batch.id, "ada")
+    assert (load.done, load.left, load.with_others) == (2, 0, 1)
+    labels.leave(batch.id, "bob")
+    assert label_all(labels, batch, "ada") == 1
+
+
+def test_an_item_is_drawn_as_it_was_shown_and_once_answered_not_again(labels: Labels) -> None:
+    batch = begun(labels, 2)
+    shown = labels.next(batch.id, "ada", now=1000)
+    assert shown and labels.held(batch.id, shown.item, "ada", now=1030) == shown
+    labels.vote(shown, "ada", ranks=(1, 2), now=1030)
+    assert labels.held(batch.id, shown.item, "ada") is None
+    assert labels.workload(batch.id, "ada").seconds_per_item == 30
+
+
+def test_who_looked_so_long_that_another_got_the_item_may_still_answer(labels: Labels) -> None:
+    batch = begun(labels, 1)
+    assert labels.next(batch.id, "ada", now=1000)
+    assert labels.next(batch.id, "bob", now=1001 + LEASE_SECONDS)
+    shown = labels.held(batch.id, 0, "ada")
+    assert shown and not shown.repeat
+    prefer(labels, shown, "ada", 0)
+    assert [label.annotator for label in labels.labels(batch.id)] == ["ada"]
+
+
+def test_what_is_taken_back_twice_by_a_page_that_is_behind_is_taken_back_once(labels: Labels) -> None:
+    batch = begun(labels)
+    for _ in range(3):
+        prefer(labels, shown_to(labels, batch, "ada"), "ada", 0)
+    turn = labels.turn(batch.id, "ada")
+    assert labels.undo(batch.id, "ada", turn=turn) is not None
+    assert labels.undo(batch.id, "ada", turn=turn) is None
+    assert len(labels.labels(batch.id)) == 2 and labels.turn(batch.id, "ada") == turn + 1
+
+
+def opinions(labels: Labels, *, swapped: bool, names: tuple[str, str], people: tuple[str, ...]) -> dict[str, object]:
+    """What three people who do not always agree say of ten pairs, by the name of who wrote the better answer."""
+    numbers = range(10)
+    kept = [
+        Item([{"role": "user", "content": f"question {number}"}],
+             [Candidate([{"role": "assistant", "content": f"{side} {number}"}], {"name": names[side == "b"]}) for side in ("ba" if swapped else "ab")])
+        for number in numbers
+    ]  # fmt: skip
+    batch = labels.begin(f"batch of {people} {swapped}", kept, overlap=3)
+    for person in people:
+        while shown := labels.next(batch.id, person):
+            if not shown.repeat:
+                better = "a" if (shown.item * 7 + ord(person[0])) % 3 else "b"
+                labels.vote(shown, person, ranks=[1 if answer[0]["content"].startswith(better) else 2 for answer in shown.answers])
+    said = labels.labels(batch.id)
+    wins = sorted((int(label.item), label.annotator, _winner(labels.item(batch.id, int(label.item)), label.value)) for label in said)
+    return {"alpha": krippendorffs_alpha(said), "raw": raw_agreement(said).value, "wins": [(item, who, won == names[0]) for item, who, won in wins]}
+
+
+def _winner(item: Item, value: str) -> str:
+    return item.candidates[value.split().index("1")].made["name"]
+
+
+def test_swapped_sides_other_names_and_another_order_of_votes_change_no_statistic(labels: Labels) -> None:
+    people = ("ada", "bob", "cyd")
+    before = opinions(labels, swapped=False, names=("base", "tuned"), people=people)
+    assert before["alpha"] is not None and {won for *_, won in before["wins"]} == {True, False}  # type: ignore[union-attr]
+    assert opinions(labels, swapped=True, names=("base", "tuned"), people=people) == before
+    assert opinions(labels, swapped=False, names=("zebra", "aardvark"), people=people) == before
+    assert opinions(labels, swapped=False, names=("base", "tuned"), people=people[::-1]) == before
+
+
 def test_ties_and_pairs_that_are_both_bad_are_answers_too(labels: Labels) -> None:
     batch = begun(labels, 2)
     labels.vote(shown_to(labels, batch, "ada"), "ada", verdict="tie")
