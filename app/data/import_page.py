@@ -41,6 +41,7 @@ from backend.data.records import Record
 from backend.data.shapes import ROLES, Mapping, guess_mapping, parse_mapping
 from backend.data.versions import Card
 from backend.errors import UserError
+from backend.labelling.columns import answer_columns, prompt_column
 from components.notices import problems
 from components.text import escape, rows_in_words
 
@@ -359,7 +360,7 @@ def _found_in(source: Source) -> Updates:
     guess = guess_mapping(rows)
     is_table = source.format in ("csv", "tsv")
     return (
-        source, gr.Column(visible=True), _found_words(source),
+        source, gr.Column(visible=True), _found_words(source) + _to_label(rows),
         gr.update(value=source.format, visible=not source.parts),
         gr.update(value=source.encoding, visible=source.encoding is not None),
         gr.update(value=source.delimiter, visible=is_table),
@@ -515,6 +516,14 @@ def _found_words(source: Source) -> str:
         f'<h3 class="section-title">What was found</h3><p class="plain-text">{escape(source.name)}: '
         f"{escape(title(source))}, {source.size:,} bytes.</p>"
     )
+
+
+def _to_label(rows: Sequence[dict[str, Any]]) -> str:
+    """Where rows with several answers belong."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    if not (prompt_column(names) and answer_columns(names)):
+        return ""
+    return '<p class="quiet">Each row has several answers to one prompt. To say which is better, begin a batch with this file on the Label tab.</p>'
 
 
 def _bad_rows(bad: Sequence[Problem]) -> str:

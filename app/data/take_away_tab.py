@@ -117,7 +117,7 @@ def on_make(
         studio.datasets, card, form_named(form_name), found, studio.workspace.exports, leave_out=leave_out,
         progress=lambda part: progress(part, desc="Writing"),
     )  # fmt: skip
-    return _link(path, f"Download {path.name}")
+    return download_link(path, f"Download {path.name}")
 
 
 def _card(studio: Studio, chosen: dict[str, Any]) -> str:
@@ -128,7 +128,7 @@ def _card(studio: Studio, chosen: dict[str, Any]) -> str:
     shown = text if len(text) <= CARD_SHOWN else text[:CARD_SHOWN] + "\n…"
     return (
         f'<h3 class="section-title">Its card, in Markdown</h3><pre class="log" tabindex="0" aria-label="The card">{escape(shown)}</pre>'
-        f"{_link(path, 'Download the card')}"
+        f"{download_link(path, 'Download the card')}"
     )
 
 
@@ -158,7 +158,7 @@ def _each(reason: str, count: int) -> str:
     return reason if count == 1 else reason.replace("has ", "have ", 1).replace("is ", "are ", 1)
 
 
-def _link(path: Path, words: str) -> str:
+def download_link(path: Path, words: str) -> str:
     """A link that fetches a file as it lies there: Gradio's own button would copy it first."""
     size = gigabytes(path.stat().st_size) if path.stat().st_size >= 1e6 else f"{path.stat().st_size:,} bytes"
     address = f"gradio_api/file={quote(str(path))}"

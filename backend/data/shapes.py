@@ -8,8 +8,10 @@ character for character; a row that does not fit is a `RowProblem`, never quietl
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from itertools import takewhile
+from os.path import commonprefix
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -245,22 +247,22 @@ def _alpaca(values: dict[str, Any], columns: dict[str, str]) -> Record:
     turns = _history(values, columns.get("history"))
     turns.append(_user(f"{instruction}\n{about}" if about else instruction))
     turns.append(_assistant(_text(values, columns["output"])))
-    return _conversation(_system(values, columns) + turns)
+    return conversation(_system(values, columns) + turns)
 
 
 def _prompt_completion(values: dict[str, Any], columns: dict[str, str]) -> Record:
     prompt = _said(values, columns["prompt"], by="user")
     completion = _said(values, columns["completion"], by="assistant")
-    return _conversation(_system(values, columns) + prompt + completion)
+    return conversation(_system(values, columns) + prompt + completion)
 
 
 def _messages(values: dict[str, Any], columns: dict[str, str]) -> Record:
-    return _conversation(_turns(values, columns["messages"]))
+    return conversation(_turns(values, columns["messages"]))
 
 
 def _sharegpt(values: dict[str, Any], columns: dict[str, str]) -> Record:
     turns = _turns(values, columns["conversations"], speaker="from", content="value")
-    return _conversation(_system(values, columns) + turns)
+    return conversation(_system(values, columns) + turns)
 
 
 def _plain_text(values: dict[str, Any], columns: dict[str, str]) -> Record:
@@ -268,18 +270,7 @@ def _plain_text(values: dict[str, Any], columns: dict[str, str]) -> Record:
 
 
 def _preference(values: dict[str, Any], columns: dict[str, str]) -> Record:
-    """A pair as TRL and LLaMA-Factory write it, the prompt apart or as what both conversations begin with."""
-    chosen, rejected = (_turns_or_text(values, columns[side], by="assistant") for side in ("chosen", "rejected"))
-    if "prompt" in columns:
-        prompt = _turns_or_text(values, columns["prompt"], by="user")
-    else:
-        shared = sum(1 for _ in takewhile(lambda turns: turns[0] == turns[1], zip(chosen[:-1], rejected[:-1], strict=False)))
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-        if not prompt:
-            raise RowProblem("has no prompt, and its two answers do not begin alike")
-    prompt = _system(values, columns) + prompt
-    for answer in (chosen, rejected):
-        _conversation(prompt + answer)
+    prompt, chosen, rejected = pair_of(values, columns)
     if chosen == rejected:
         raise RowProblem("has two answers that are the same")
     record: Record = {"prompt": prompt, "answers": [chosen, rejected], "ranks": [1, 2]}
@@ -287,8 +278,60 @@ def _preference(values: dict[str, Any], columns: dict[str, str]) -> Record:
     return record if margin in (None, "") else {**record, "margin": _number(margin)}  # type: ignore[typeddict-item,return-value]
 
 
-def _turns_or_text(values: dict[str, Any], column: str, *, by: Literal["user", "assistant"]) -> list[Message]:
-    """A text said by one, one turn, or a list of turns; turns with role and content, or with from and value."""
+def pair_of(values: dict[str, Any], columns: dict[str, str]) -> tuple[list[Message], list[Message], list[Message]]:
+    """(prompt, chosen, rejected) as TRL and LLaMA-Factory write them, the prompt apart or as what both conversations begin with.
+
+    `columns` are those of the shape "preferences". Raises `RowProblem`.
+    """
+    chosen, rejected = (turns_in(values, columns[side], by="assistant") for side in ("chosen", "rejected"))
+    if "prompt" in columns:
+        prompt = turns_in(values, columns["prompt"], by="user")
+    else:
+        prompt, chosen, rejected = _parted_where_they_part(chosen, rejected)
+    prompt = _system(values, columns) + prompt
+    for answer in (chosen, rejected):
+        conversation(prompt + answer)
+    return prompt, chosen, rejected
+
+
+def _parted_where_they_part(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[Message], list[Message]]:
+    """(what two conversations begin with, how each goes on). Texts are parted between two words, as TRL's `extract_prompt` does."""
+    if len(chosen) == len(rejected) == 1:
+        better, worse = chosen[0]["content"], rejected[0]["content"]
+        if not better.startswith(_HUMAN):
+            return _texts_parted(better, worse)
+        chosen, rejected = _dialogue(better), _dialogue(worse)
+    shared = sum(1 for _ in takewhile(lambda turns: turns[0] == turns[1], zip(chosen[:-1], rejected[:-1], strict=False)))
+    if not shared:
+        raise RowProblem(_BEGIN_APART)
+    return chosen[:shared], chosen[shared:], rejected[shared:]
+
+
+def _texts_parted(better: str, worse: str) -> tuple[list[Message], list[Message], list[Message]]:
+    prompt = _WHOLE_WORDS.match(commonprefix([better, worse]))[0]  # type: ignore[index]  # it matches nothing too
+    if not prompt.strip():
+        raise RowProblem(_BEGIN_APART)
+    answers = better[len(prompt) :].strip(), worse[len(prompt) :].strip()
+    if not all(answers):
+        raise RowProblem("has an answer that says nothing beyond what both begin with")
+    return [_user(prompt.strip())], [_assistant(answers[0])], [_assistant(answers[1])]
+
+
+def _dialogue(text: str) -> list[Message]:
+    """The turns of a text as hh-rlhf writes them: "\\n\\nHuman: ...\\n\\nAssistant: ..."."""
+    _, *spoken = _SPEAKER.split(text)
+    return [_turn({"role": who, "content": said.strip()}, "role", "content") for who, said in zip(spoken[::2], spoken[1::2], strict=True)]
+
+
+_WHOLE_WORDS = re.compile(r"(?s).*\s|")
+_HUMAN = "\n\nHuman:"
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_BEGIN_APART = "has no prompt, and its two answers do not begin alike"
+
+
+def turns_in(values: dict[str, Any], column: str, *, by: Literal["user", "assistant"]) -> list[Message]:
+    """What a column says: a text said by one, one turn, or a list of turns; turns with role and content, or with from and
+    value. Raises `RowProblem`."""
     value = values.get(column)
     turns = [value] if isinstance(value, dict) else value
     if not isinstance(turns, list):
@@ -318,8 +361,11 @@ _RECORDS: dict[Shape, Callable[[dict[str, Any], dict[str, str]], Record]] = {
 }
 
 
-def _conversation(messages: list[Message]) -> Record:
-    """A conversation as models are taught it: perhaps system, then user and assistant in turn, the answer last."""
+def conversation(messages: list[Message]) -> Record:
+    """A conversation as models are taught it: perhaps system, then user and assistant in turn, the answer last.
+
+    Raises `RowProblem` for turns in another order.
+    """
     roles = [message["role"] for message in messages]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     if "assistant" not in spoken:

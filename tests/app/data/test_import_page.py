@@ -79,6 +79,14 @@ def test_an_upload_is_found_out_and_its_columns_guessed(studio: Studio, tmp_path
     assert (brought.paths, source.format, source.encoding, name) == ([path], "jsonl", "utf-8", "my cats")
 
 
+def test_answers_side_by_side_are_led_to_where_they_are_labelled(studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "q", "answer1": "x", "answer2": "y"}\n', encoding="utf-8")
+    assert "on the Label tab" in on_upload(studio, [str(path)])[3]
+    path.write_text('{"prompt": "q", "completion": "x"}\n', encoding="utf-8")
+    assert "on the Label tab" not in on_upload(studio, [str(path)])[3]
+
+
 def test_a_file_can_be_read_otherwise_than_it_was_found(studio: Studio, tmp_path: Path) -> None:
     path = tmp_path / "cats.csv"
     path.write_bytes("prompt;completion\r\nGröße?;½ m\r\n".encode("cp1252"))
