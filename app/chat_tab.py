@@ -1,27 +1,34 @@
 """The Chat tab: one question to two models, their answers side by side.
 
-A conversation lives in the browser tab's session (`Talk`), not in the chat boxes: a click writes down what is asked,
-and one stream a side answers it. So Stop, Clear and a closed tab only have to tell the session.
+A conversation lives in the browser tab's session (`app.talk.Talk`), not in the chat boxes: a click writes down what is
+asked, and one stream a side answers it. So Stop, Clear and a closed tab only have to tell the session. Votes on the
+answers are in `app.chat_votes`.
 """
 
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.events import Dependency
 from pydantic import ValidationError
 
+from app.chat_votes import ballot, wire_chat_votes
 from app.studio import Studio, on, streaming
+from app.talk import ENDS, Ask, Dialogue, Talk
+from backend.answering.makers import maker
 from backend.errors import UserError
+from backend.labelling.items import Made
 from backend.models import STARTER, available
 from backend.runs import Run
 from backend.sampling import Sampling
 from backend.settings import sentences
-from components.conversation import Shown, Turn, as_messages, shown
+from backend.workspace import Workspace
+from components.conversation import Shown, Turn, as_messages
 from components.dual_chat import (
     INVITATION,
     NO_RUN_YET,
@@ -29,6 +36,7 @@ from components.dual_chat import (
     Side,
     dual_chat,
     hint_line,
+    picker_words,
     settings_title,
 )
 from components.notices import lead
@@ -42,7 +50,6 @@ if TYPE_CHECKING:
 BASE = f"base:{STARTER}"
 OFFERED = 100  # newest runs in the pickers; older ones come through the Runs tab
 LONGEST_PROMPT = 100_000  # characters; what is longer no model here can read, and it would freeze the page
-ENDS = {"finished": "finished", "cut off": "cut off at the longest answer", "stopped": "stopped", "": "answering"}
 SIDES: tuple[Side, ...] = ("left", "right")
 # Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
@@ -73,62 +80,6 @@ class ChatTab:
         return [self.left, self.right, self.left_said, self.right_said]
 
 
-@dataclass(frozen=True)
-class Ask:
-    """Who is to answer, and how."""
-
-    speaker: str  # "base:<name>" or "run:<id>"
-    system: str
-    sampling: Sampling
-
-
-@dataclass
-class Dialogue:
-    """One side's conversation, and the answer it is giving."""
-
-    turns: tuple[Turn, ...] = ()
-    asked: Ask | None = None  # written down, not yet begun
-    stopping: threading.Event | None = None  # of the answer being given
-
-    @property
-    def busy(self) -> bool:
-        return self.asked is not None or self.stopping is not None
-
-    def ask(self, turns: Sequence[Turn], ask: Ask) -> None:
-        """Write down what is to be answered next: the last of `turns`."""
-        self.turns, self.asked = tuple(turns), ask
-
-    def stop(self) -> None:
-        """End the answer being given, keeping what there is of it; harmless whenever and however often."""
-        if self.asked is not None:
-            *before, last = self.turns
-            self.turns, self.asked = (*before, replace(last, line="stopped before the first word")), None
-        if self.stopping is not None:
-            self.stopping.set()
-
-    def clear(self) -> None:
-        """Forget everything; what a running answer still brings is dropped."""
-        self.stop()
-        self.turns, self.stopping = (), None
-
-
-@dataclass
-class Talk:
-    """What one browser tab has going."""
-
-    left: Dialogue = field(default_factory=Dialogue)
-    right: Dialogue = field(default_factory=Dialogue)
-    empty: str = INVITATION  # what stands in an empty conversation
-
-    @property
-    def sides(self) -> tuple[Dialogue, Dialogue]:
-        return self.left, self.right
-
-    def shown(self, side: Dialogue) -> Shown:
-        """What the page shows of a side."""
-        return shown(side.turns, empty=self.empty, busy=side.busy)
-
-
 def chat_tab(studio: Studio) -> ChatTab:
     """Lay out the tab inside the current `gr.Tab` and wire it."""
     choices = speaker_choices(studio)
@@ -139,6 +90,9 @@ def chat_tab(studio: Studio) -> ChatTab:
     with gr.Accordion("What the soft prompt says", open=False, visible=is_prompt_tuned(studio, right)) as soft_prompt:
         words = gr.HTML(_soft_prompt_invitation())
     _wire_asking(studio, chat, talk)
+    wire_chat_votes(studio, chat, talk).then(
+        on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK  # with names that may be known now
+    )
     _wire_looks(studio, chat, talk, soft_prompt, words)
     return ChatTab(chat.left.speaker, chat.right.speaker, talk, chat.left.said, chat.right.said)
 
@@ -146,20 +100,20 @@ def chat_tab(studio: Studio) -> ChatTab:
 def _wire_asking(studio: Studio, chat: DualChat, talk: gr.State) -> None:
     both = [chat.left.said, chat.right.said]
     sent = gr.on(
-        [chat.prompt.submit, chat.send.click], on(studio, on_send), outputs=[chat.prompt, chat.hint, *both],
-        inputs_kwargs={"talk": talk, "prompt": chat.prompt, **chat.fields}, **QUICK,
+        [chat.prompt.submit, chat.send.click], on(studio, on_send), outputs=[chat.prompt, chat.hint, *both, chat.votes],
+        inputs_kwargs={"talk": talk, "prompt": chat.prompt, "carry_on": chat.carry_on, "hide": chat.hide, **chat.fields}, **QUICK,
     )
     handlers = {"left": (on_left_again, on_left_answer), "right": (on_right_again, on_right_answer)}
     for side in SIDES:
         pane, (on_again, on_answer) = chat.side(side), handlers[side]
         again = pane.again.click(
-            on(studio, on_again), outputs=[chat.hint, pane.said],
+            on(studio, on_again), outputs=[chat.hint, pane.said, chat.votes],
             inputs_kwargs={"talk": talk, **chat.fields}, **QUICK,
         )
         for asked in (sent, again):
             _answers(studio, chat, talk, side, asked, on_answer)
     chat.stop.click(on(studio, on_stop), inputs=talk, outputs=chat.hint, **QUICK)
-    chat.clear.click(on(studio, on_clear), inputs=talk, outputs=[chat.hint, *both, chat.differences], **QUICK)
+    chat.clear.click(on(studio, on_clear), inputs=talk, outputs=[chat.hint, *both, chat.differences, chat.votes], **QUICK)
 
 
 def _answers(studio: Studio, chat: DualChat, talk: gr.State, side: Side, asked: Dependency, on_answer: Any) -> None:
@@ -169,7 +123,7 @@ def _answers(studio: Studio, chat: DualChat, talk: gr.State, side: Side, asked: 
         streaming(studio, on_answer), inputs=talk, outputs=pane.said, trigger_mode="multiple", **QUICK,
     )
     answered.then(
-        on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK,
+        on(studio, on_answered), inputs=[talk, chat.differ], outputs=[chat.votes, chat.differences], **QUICK,
     )
 
 
@@ -177,6 +131,7 @@ def _wire_looks(studio: Studio, chat: DualChat, talk: gr.State, soft_prompt: gr.
     speakers = [chat.left.speaker, chat.right.speaker]
     chat.differ.change(on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK)
     chat.same.change(on(studio, on_same), inputs=chat.same, outputs=[chat.left.title, chat.right.settings], **QUICK)
+    chat.hide.change(on(studio, on_hide), inputs=chat.hide, outputs=speakers, **QUICK)
     gr.on([speaker.change for speaker in speakers], on(studio, on_speakers), inputs=speakers, outputs=[soft_prompt, words], **QUICK)
     soft_prompt.expand(on(studio, on_soft_prompt), inputs=speakers, outputs=words, api_visibility="private")
 
@@ -247,7 +202,9 @@ def _runs_of(studio: Studio, speakers: Sequence[str]) -> list[Run]:
 # Asking and answering.
 
 
-def on_send(studio: Studio, *, talk: Talk, prompt: str, same: bool, **values: Any) -> list[Any]:
+def on_send(
+    studio: Studio, *, talk: Talk, prompt: str, same: bool, carry_on: bool = True, hide: bool = False, **values: Any
+) -> list[Any]:
     """Put the question into both conversations; the streams answer it."""
     if not prompt.strip():
         return _unsent("Type a question first.")
@@ -258,17 +215,16 @@ def on_send(studio: Studio, *, talk: Talk, prompt: str, same: bool, **values: An
             f"The question is {len(prompt):,} characters long, and at most {LONGEST_PROMPT:,} can be asked at once. "
             "Shorten it, or make a data set of it in the Data tab."
         )
-    for side, ask in zip(talk.sides, asks(values, same=same), strict=True):
-        side.ask([*side.turns, Turn(prompt, line="asking…")], ask)
-    return ["", hint_line(""), *map(talk.shown, talk.sides)]
+    talk.ask(prompt, asks(values, same=same), carry_on=carry_on, hide=hide)
+    return ["", hint_line(""), *map(talk.shown, talk.sides), ballot(talk)]
 
 
 def on_left_again(studio: Studio, *, talk: Talk, same: bool, **values: Any) -> list[Any]:
-    return _again(talk, talk.left, asks(values, same=same)[0])
+    return _again(talk, talk.left, asks(values, same=same))
 
 
 def on_right_again(studio: Studio, *, talk: Talk, same: bool, **values: Any) -> list[Any]:
-    return _again(talk, talk.right, asks(values, same=same)[1])
+    return _again(talk, talk.right, asks(values, same=same))
 
 
 def on_left_answer(studio: Studio, talk: Talk) -> Iterator[list[Any]]:
@@ -288,9 +244,8 @@ def on_stop(studio: Studio, talk: Talk) -> str:
 
 def on_clear(studio: Studio, talk: Talk) -> list[Any]:
     """Stop, and forget both conversations."""
-    for side in talk.sides:
-        side.clear()
-    return [hint_line(""), *map(talk.shown, talk.sides), nothing_to_compare()]
+    talk.clear()
+    return [hint_line(""), *map(talk.shown, talk.sides), nothing_to_compare(), ballot(talk)]
 
 
 def asks(values: dict[str, Any], *, same: bool) -> list[Ask]:
@@ -310,18 +265,17 @@ def asks(values: dict[str, Any], *, same: bool) -> list[Ask]:
 
 
 def _unsent(hint: str) -> list[Any]:
-    return [gr.skip(), hint_line(hint), gr.skip(), gr.skip()]
+    return [gr.skip(), hint_line(hint), gr.skip(), gr.skip(), gr.skip()]
 
 
-def _again(talk: Talk, side: Dialogue, ask: Ask) -> list[Any]:
+def _again(talk: Talk, side: Dialogue, asks: Sequence[Ask]) -> list[Any]:
     """Write down that the last question is to be answered once more, with what the form says now."""
     if not side.turns:
-        return [hint_line("Nothing was asked on this side yet."), gr.skip()]
+        return [hint_line("Nothing was asked on this side yet."), gr.skip(), gr.skip()]
     if side.busy:
-        return [hint_line("This side is still answering. Wait for it or press Stop."), gr.skip()]
-    *before, last = side.turns
-    side.ask([*before, Turn(last.question, line="asking again…", attempt=last.attempt + 1)], ask)
-    return [hint_line(""), talk.shown(side)]
+        return [hint_line("This side is still answering. Wait for it or press Stop."), gr.skip(), gr.skip()]
+    talk.ask_again(side, asks)
+    return [hint_line(""), talk.shown(side), ballot(talk)]
 
 
 def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Shown]:
@@ -374,12 +328,29 @@ def _heard(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stoppin
     speaker = Speaker("run" if kind == "run" else "base", name)
     yield replace(turn, line="Reading the question…" if playground.is_loaded(speaker) else "Loading the model…")
     sampling = ask.sampling.model_copy(update={"seed": (ask.sampling.seed + turn.attempt) % 2**31})
+    made = made_by(studio, ask.speaker, sampling)
     messages = as_messages([*before, turn], system=ask.system)
     with closing(playground.stream(speaker, messages, sampling, stopped=stopping.is_set)) as replies:
         for reply in replies:
             wordless = reply.end == "finished" and not reply.text.strip()
             notice = "The model ended its answer without a word." if wordless else ""
-            yield replace(turn, answer=reply.text, notice=notice, line=describe(reply, turn, sampling))
+            grown = replace(turn, answer=reply.text, notice=notice, line=describe(reply, turn, sampling))
+            is_whole = reply.end in ("finished", "cut off")
+            yield replace(grown, read=tuple(messages), made={**made, "tokens": reply.tokens, "end": reply.end}) if is_whole else grown
+
+
+def made_by(studio: Studio, speaker: str, sampling: Sampling) -> Made:
+    """How an answer is about to come about, to be kept with a vote on it. Raises `UserError` where the run is gone."""
+    settings = {name: getattr(sampling, name) for name in ("temperature", "top_p", "max_tokens")}
+    weights = [file for run in _runs_of(studio, [speaker]) for file in run.result.glob("*.safetensors")]
+    stamp = max((file.stat().st_mtime_ns for file in weights), default=0)
+    return {**_maker(speaker, _name(studio, speaker), studio.workspace, stamp), "sampling": settings, "seed": sampling.seed}
+
+
+@cache
+def _maker(speaker: str, name: str, workspace: Workspace, stamp: int) -> Made:
+    """Weights are hashed once: a run by another name or with another result (`stamp`) is asked for anew."""
+    return maker(speaker, workspace)  # type: ignore[return-value]
 
 
 def describe(reply: "Reply", turn: Turn, sampling: Sampling) -> str:
@@ -396,6 +367,16 @@ def describe(reply: "Reply", turn: Turn, sampling: Sampling) -> str:
 # What is shown besides.
 
 
+def on_answered(studio: Studio, talk: Talk, wanted: bool) -> list[Any]:
+    """A side has answered: what can be voted on now, and how the answers differ."""
+    return [ballot(talk), on_differences(studio, talk, wanted)]
+
+
+def on_hide(studio: Studio, hide: bool) -> list[Any]:
+    """The pickers say which side their model answers on, or that this is drawn."""
+    return [gr.update(**picker_words(side, hide=hide)) for side in SIDES]
+
+
 def on_differences(studio: Studio, talk: Talk, wanted: bool) -> dict[str, Any]:
     """The two last answers, compared word by word."""
     if not wanted:
@@ -403,7 +384,8 @@ def on_differences(studio: Studio, talk: Talk, wanted: bool) -> dict[str, Any]:
     if not (talk.left.turns and talk.right.turns):
         return gr.update(value=nothing_to_compare(), visible=True)
     left, right = (side.turns[-1] for side in talk.sides)
-    return gr.update(value=differences(left.answer, right.answer, left=left.by, right=right.by), visible=True)
+    names = ("?", "?") if talk.is_veiled else (left.by, right.by)
+    return gr.update(value=differences(left.answer, right.answer, left=names[0], right=names[1]), visible=True)
 
 
 def on_same(studio: Studio, same: bool) -> list[Any]:

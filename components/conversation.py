@@ -11,6 +11,9 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
+from backend.data.records import Message
+from backend.labelling.items import Made
+
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -24,6 +27,8 @@ class Turn:
     line: str = ""  # under the answer: how far it is, how long and fast it was
     by: str = ""  # who answered, by the name shown
     attempt: int = 0  # how often it was asked again
+    read: tuple[Message, ...] = ()  # all the model had read when it answered, the question last
+    made: Made | None = None  # how the answer came about; None where it is not whole
 
 
 class Shown(TypedDict):

@@ -15,6 +15,7 @@ from backend.sampling import Sampling
 from components.conversation import Turn, conversation, shown
 from components.settings_form import settings_form
 from components.text import escape
+from components.vote_bar import vote_bar
 
 Side = Literal["left", "right"]
 
@@ -51,6 +52,10 @@ class DualChat:
     send: gr.Button
     stop: gr.Button
     clear: gr.Button
+    votes: gr.HTML  # takes `vote_bar.votes(...)`
+    carry_on: gr.Checkbox
+    hide: gr.Checkbox
+    annotator: gr.Textbox
     differ: gr.Checkbox
     differences: gr.HTML
     same: gr.Checkbox
@@ -71,6 +76,7 @@ def dual_chat(*, choices: Sequence[tuple[str, str]], left: str, right: str, plac
     with gr.Row(elem_classes="panes"):
         first = _pane("left", choices, left, placeholder)
         second = _pane("right", choices, right, placeholder)
+    votes = vote_bar(elem_id="chat-votes")
     with gr.Row(elem_classes="asking"):
         prompt = gr.Textbox(
             label="Your question", info="Goes to both sides. Enter sends; Shift+Enter begins a new line.",
@@ -80,10 +86,25 @@ def dual_chat(*, choices: Sequence[tuple[str, str]], left: str, right: str, plac
         stop = gr.Button("Stop", scale=0, min_width=88, elem_id="chat-stop")
         clear = gr.Button("Clear", scale=0, min_width=88, elem_id="chat-clear")
     hint = gr.HTML(hint_line(""))
-    differ = gr.Checkbox(
-        False, label="Show differences", info="Marks, word by word, what only one of the two last answers says.",
-        elem_id="chat-differ",
-    )
+    with gr.Row(elem_classes="chat-ticks"):
+        differ = gr.Checkbox(
+            False, label="Show differences", info="Marks, word by word, what only one of the two last answers says.", min_width=220,
+            elem_id="chat-differ",
+        )
+        carry_on = gr.Checkbox(
+            True, label="Continue from the winner",
+            info="After a vote, both sides go on from the better answer, so that the next vote teaches too. Off: each goes on from its own.",
+            min_width=220, elem_id="chat-carry-on",
+        )
+        hide = gr.Checkbox(
+            False, label="Hide who is who",
+            info="Draws for each question which model answers on which side, and says so after your vote.", min_width=220,
+            elem_id="chat-hide",
+        )
+        annotator = gr.Textbox(
+            "me", label="You vote as", info="A name of your own keeps your votes apart from those of others.", max_lines=1, max_length=80,
+            min_width=220, elem_id="chat-annotator",
+        )
     differences = gr.HTML(visible=False)
     with gr.Accordion("How answers are made", open=False):
         same = gr.Checkbox(
@@ -94,7 +115,7 @@ def dual_chat(*, choices: Sequence[tuple[str, str]], left: str, right: str, plac
         with gr.Row():
             settings = [_settings("left"), _settings("right", visible=False)]
     panes = [Pane(*shown, *fields) for shown, fields in zip((first, second), settings, strict=True)]
-    return DualChat(*panes, prompt, hint, send, stop, clear, differ, differences, same)
+    return DualChat(*panes, prompt, hint, send, stop, clear, votes, carry_on, hide, annotator, differ, differences, same)
 
 
 def _pane(
@@ -103,8 +124,7 @@ def _pane(
     name = side.capitalize()
     with gr.Column(min_width=420, elem_classes="pane"):  # two fit from about 880 pixels on
         chosen = gr.Dropdown(
-            list(choices), value=speaker, label=f"{name} model", info="A base model, or a run that has a result.",
-            elem_id=f"chat-{side}-model",
+            list(choices), value=speaker, elem_id=f"chat-{side}-model", **picker_words(side, hide=False),
         )
         said = conversation(label=f"{name} conversation", empty=placeholder, elem_id=f"chat-{side}")
         with gr.Row(elem_classes="pane-foot"):
@@ -121,6 +141,14 @@ def _settings(side: Side, *, visible: bool = True) -> tuple[gr.Textbox, dict[str
             placeholder="You answer briefly.", lines=2, max_lines=8, elem_id=f"chat-{side}-system",
         )
         return system, settings_form(Sampling, f"chat-{side}"), column, title
+
+
+def picker_words(side: Side, *, hide: bool) -> dict[str, str]:
+    """Label and help of a side's picker. With `hide` it does not say which side its model answers on."""
+    if hide:
+        one = "One model" if side == "left" else "The other model"
+        return {"label": one, "info": "Which side it answers on is drawn for each question."}
+    return {"label": f"{side.capitalize()} model", "info": "A base model, or a run that has a result."}
 
 
 def settings_title(side: Side, *, same: bool) -> str:

@@ -1,10 +1,11 @@
-"""The Chat tab without a page: who can speak, what is asked, how an answer streams, stops and fails."""
+"""The Chat tab without a page: who can speak, what is asked, how an answer streams, stops and fails, and what a vote does."""
 
 import json
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,14 @@ from app.chat_tab import (
     on_stop,
     speaker_choices,
 )
+from app.chat_votes import ballot, on_vote
 from backend.engine import EngineStatus
 from backend.errors import UserError
+from backend.labelling.talking import ChatVote, ChatVotes
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
 from backend.specs import parse_spec
+from backend.store import Store
 from backend.workspace import Workspace
 from components.conversation import Turn, as_messages, shown
 
@@ -81,6 +85,10 @@ class Studio:
     runs: Runs
     playground: Any
     engine: Engine
+
+    @cached_property
+    def store(self) -> Store:
+        return Store.of(self.workspace)
 
 
 @pytest.fixture
@@ -195,7 +203,7 @@ def test_text_travels_to_the_page_letter_by_letter():
 
 def test_a_question_goes_to_both_sides_and_empties_the_box(studio):
     talk = Talk()
-    prompt, _, left, right = on_send(studio, talk=talk, prompt=HOSTILE, same=True, **form())
+    prompt, _, left, right, _ = on_send(studio, talk=talk, prompt=HOSTILE, same=True, **form())
     assert prompt == "" and left == right and left["turns"][0]["question"] == HOSTILE
     assert [side.asked.speaker for side in talk.sides] == [BASE, "run:r"]
 
@@ -285,7 +293,7 @@ def test_a_side_that_fails_says_so_and_the_other_goes_on(studio, fault, said):
 
 def test_regenerating_asks_the_last_question_with_the_next_seed(studio):
     talk = Talk(right=Dialogue((Turn("a", "A"), Turn("b", "B"))))
-    chat_tab.on_right_again(studio, talk=talk, same=True, **form(left_seed=7, left_temperature=1))
+    chat_tab.on_right_again(studio, talk=talk, same=True, **form(left_seed=7, left_temperature=1, right_speaker=BASE))
     *_, last = chat_tab.on_right_answer(studio, talk)
     _, messages, sampling = studio.playground.heard[0]
     assert [message["content"] for message in messages] == ["a", "A", "b"] and sampling.seed == 8
@@ -294,6 +302,185 @@ def test_regenerating_asks_the_last_question_with_the_next_seed(studio):
 
 def test_the_line_counts_in_words():
     assert describe(Reply("a", 1, 0, 0.31, "cut off"), Turn("q"), Sampling()) == "1 token · first after 0.3 s · cut off at the longest answer"
+
+
+# Votes.
+
+
+def ask(studio: Studio, talk: Talk, prompt: str, *, left: tuple[str, ...] = ("left",), right: tuple[str, ...] = ("right",), **changes: Any) -> None:
+    """A question that both sides answer, each in its own words."""
+    options = {"carry_on": changes.pop("carry_on", True), "hide": changes.pop("hide", False), "same": changes.pop("same", True)}
+    on_send(studio, talk=talk, prompt=prompt, **options, **{**form(right_speaker=BASE), **changes})
+    for words, answer in ((left, chat_tab.on_left_answer), (right, chat_tab.on_right_answer)):
+        studio.playground.words = words
+        list(answer(studio, talk))
+
+
+def vote(studio: Studio, talk: Talk, do: str, *, turn: int | None = None, annotator: str = "me", carry_on: bool = True) -> dict[str, Any]:
+    """Press a button of the bar; what the bar then shows."""
+    bar = ballot(talk) | {"asked": {"do": do, "turn": talk.turn if turn is None else turn}}
+    return on_vote(studio, talk, bar, annotator, carry_on)[0]
+
+
+def kept(studio: Studio) -> list[ChatVote]:
+    return ChatVotes(studio.store).votes()
+
+
+def said(side: Dialogue) -> list[str]:
+    return [turn.answer for turn in side.turns]
+
+
+def test_one_can_vote_once_both_sides_have_answered_whole(studio):
+    talk = Talk()
+    assert "Ask both something" in ballot(talk)["line"] and not ballot(talk)["open"]
+    on_send(studio, talk=talk, prompt="q", same=True, **form(right_speaker=BASE))
+    list(chat_tab.on_left_answer(studio, talk))
+    assert not ballot(talk)["open"] and "once both sides" in ballot(talk)["line"]
+    assert vote(studio, talk, "left")["line"].startswith("The conversation has moved on") and kept(studio) == []
+    list(chat_tab.on_right_answer(studio, talk))
+    assert ballot(talk)["open"] and "Which answer is better?" in ballot(talk)["line"]
+
+
+def test_an_answer_that_was_stopped_is_not_voted_on(studio):
+    talk = Talk()
+    on_send(studio, talk=talk, prompt="q", same=True, **form(right_speaker=BASE))
+    list(chat_tab.on_left_answer(studio, talk))
+    stream = chat_tab.on_right_answer(studio, talk)
+    next(stream), next(stream)
+    on_stop(studio, talk)
+    list(stream)
+    assert ballot(talk)["line"] == "There is no whole answer on the right side. Regenerate it to vote."
+
+
+def test_a_vote_keeps_what_was_read_and_how_each_answer_was_made(studio):
+    run = finished_run(studio.workspace, "three lines")
+    (run.result / "adapter_model.safetensors").write_bytes(b"weights")
+    talk = Talk()
+    ask(studio, talk, "q", left_system="Be brief.", left_seed=4, left_temperature=0.5, right_speaker=f"run:{run.id}")
+    assert "Kept as a preference: left better." in vote(studio, talk, "left")["line"]
+    [only] = kept(studio)
+    assert only.prompt == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}] and only.same_history
+    assert only.right.answer == [{"role": "assistant", "content": "right"}]
+    sampling = {"temperature": 0.5, "top_p": 1.0, "max_tokens": 256}
+    assert only.left.made == {"speaker": BASE, "name": "starter", "sampling": sampling, "seed": 4, "tokens": 1, "end": "finished"}
+    adapter = only.right.made.pop("adapter")
+    assert len(adapter) == 16
+    assert only.right.made == {**only.left.made, "speaker": f"run:{run.id}", "name": "three lines"}
+    (run.result / "adapter_model.safetensors").write_bytes(b"other weights")
+    ask(studio, talk, "q", right_speaker=f"run:{run.id}")
+    assert talk.right.turns[-1].made["adapter"] != adapter
+
+
+@pytest.mark.parametrize(("do", "histories"), [
+    ("left", (["left"], ["left"])), ("right", (["right"], ["right"])), ("tie", (["left"], ["right"])), ("both bad", (["left"], ["right"])),
+])
+def test_the_next_question_goes_on_from_the_winner(studio, do, histories):
+    talk = Talk()
+    ask(studio, talk, "one")
+    vote(studio, talk, do)
+    ask(studio, talk, "two")
+    assert (said(talk.left)[:-1], said(talk.right)[:-1]) == histories
+    assert vote(studio, talk, "left")["line"].startswith("Kept as a preference" if do in ("left", "right") else "Kept: left better. Counted for the scoreboard only")
+
+
+def test_each_side_goes_on_from_its_own_answer_where_that_is_wanted(studio):
+    talk = Talk()
+    ask(studio, talk, "one")
+    assert "goes on from" not in vote(studio, talk, "left", carry_on=False)["line"]
+    ask(studio, talk, "two", carry_on=False)
+    assert (said(talk.left), said(talk.right)) == (["left", "left"], ["right", "right"])
+    line = vote(studio, talk, "right")["line"]
+    assert "Counted for the scoreboard only: the two sides had read different things." in line
+    assert [each.same_history for each in kept(studio)] == [True, False]
+
+
+def test_a_system_prompt_of_one_side_only_makes_no_preference(studio):
+    talk = Talk()
+    ask(studio, talk, "one", same=False, left_system="", right_system="Be brief.")
+    assert "had read different things" in vote(studio, talk, "left")["line"]
+
+
+def test_a_double_click_keeps_one_vote_and_another_button_replaces_it(studio):
+    talk = Talk()
+    ask(studio, talk, "one")
+    for do in ("left", "left", "both bad"):
+        bar = vote(studio, talk, do)
+    assert bar["vote"] == "both bad" and [each.verdict for each in kept(studio)] == ["both bad"]
+
+
+def test_undo_takes_votes_back_one_by_one(studio):
+    talk = Talk()
+    ask(studio, talk, "one")
+    vote(studio, talk, "left")
+    ask(studio, talk, "two")
+    vote(studio, talk, "right")
+    bar = vote(studio, talk, "undo")
+    assert bar["vote"] == "" and bar["open"] and bar["undo"]
+    bar = vote(studio, talk, "undo")
+    assert "Your vote on question 1 is taken back" in bar["line"] and not bar["undo"] and kept(studio) == []
+    assert "No vote of me is left" in vote(studio, talk, "undo")["line"]
+
+
+def test_a_vote_for_an_older_question_is_not_taken_for_the_new_one(studio):
+    talk = Talk()
+    ask(studio, talk, "one")
+    ask(studio, talk, "two")
+    assert "moved on" in vote(studio, talk, "left", turn=0)["line"] and kept(studio) == []
+
+
+def test_what_was_voted_on_stays_when_it_is_answered_anew_or_cleared(studio):
+    talk = Talk()
+    ask(studio, talk, "one")
+    vote(studio, talk, "left")
+    chat_tab.on_left_again(studio, talk=talk, same=True, **form(right_speaker=BASE))
+    studio.playground.words = ("anew",)
+    list(chat_tab.on_left_answer(studio, talk))
+    assert talk.vote == "" and ballot(talk)["open"]
+    ask(studio, talk, "two")
+    assert said(talk.right)[0] == "right", "nobody won with the answer that stands now"
+    first = talk.id
+    on_clear(studio, talk)
+    assert [each.left.answer[0]["content"] for each in kept(studio)] == ["left"]
+    ask(studio, talk, "three")
+    assert talk.id != first and not ballot(talk)["undo"]
+
+
+def test_an_answer_of_nothing_counts_for_the_score_only(studio):
+    talk = Talk()
+    ask(studio, talk, "one", left=("",))
+    assert "one side ended without a word" in vote(studio, talk, "right")["line"]
+
+
+def test_nobody_sees_who_answered_until_the_vote(studio):
+    run = finished_run(studio.workspace, "secret run")
+    talk, drawn = Talk(), set()
+    for number in range(24):
+        ask(studio, talk, f"question {number}", hide=True, right_speaker=f"run:{run.id}", left_temperature=0.25)
+        drawn.add(tuple(side.turns[-1].made["speaker"] for side in talk.sides))
+        page = json.dumps([*map(talk.shown, talk.sides), ballot(talk), chat_tab.on_differences(studio, talk, True)])
+        if number == 0:
+            assert "starter" not in page and "secret run" not in page and "tok/s" not in page
+    assert drawn == {(BASE, f"run:{run.id}"), (f"run:{run.id}", BASE)}
+    line = vote(studio, talk, "left")["line"]
+    names = ["secret run" if side.turns[-1].made["speaker"].startswith("run:") else "starter" for side in talk.sides]
+    assert f"Left was {names[0]}; right was {names[1]}." in line
+    assert [names[place] in talk.shown(side)["turns"][-1]["line"] for place, side in enumerate(talk.sides)] == [True, True]
+    assert "shows after your vote" in talk.shown(talk.left)["turns"][0]["line"], "what was never voted on stays hidden"
+
+
+def test_a_hidden_side_is_answered_anew_by_the_model_that_was_drawn(studio):
+    run = finished_run(studio.workspace, "a")
+    values = form(right_speaker=f"run:{run.id}")
+    talk = Talk()
+    while not talk.swapped:
+        ask(studio, talk, "q", hide=True, **{"right_speaker": f"run:{run.id}"})
+    chat_tab.on_left_again(studio, talk=talk, same=True, **values)
+    assert talk.left.asked.speaker == f"run:{run.id}"
+
+
+def test_pickers_do_not_name_a_side_while_sides_are_drawn(studio):
+    assert [update["label"] for update in chat_tab.on_hide(studio, True)] == ["One model", "The other model"]
+    assert [update["label"] for update in chat_tab.on_hide(studio, False)] == ["Left model", "Right model"]
 
 
 def test_two_browser_tabs_talk_apart():
