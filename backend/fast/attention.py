@@ -1,0 +1,77 @@
+"""Causal attention of short rows on a CPU: a plain softmax(Q K') V, whose backward is up to three times the fused one's speed.
+
+torch's fused kernel wins from a few hundred tokens on, and where there is a mask, a cache or no gradient; there it is used.
+Measured forward and backward, 9 heads of 64, bf16, two cores: 8 rows of 57 tokens 1.9 ms against 6.2; of 200 15.9 against
+18.5; of 512 74 against 60.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+NAME = "studio"
+LONGEST = 320  # tokens of a row from which on the fused kernel is faster
+
+
+def quicken_attention(model: nn.Module) -> None:
+    """Every attention of a model on the CPU that now goes through torch's fused kernel."""
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel) and part.config._attn_implementation == "sdpa" and part.device.type == "cpu":
+            part.set_attn_implementation(NAME)
+
+
+def attend(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
+    dropout: float = 0.0, scaling: float | None = None, is_causal: bool | None = None, **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """query [rows, heads, tokens, width], key and value [rows, fewer heads, tokens, width] -> [rows, tokens, heads, width]."""
+    is_plain = attention_mask is None and not dropout and query.shape[2] == key.shape[2] <= LONGEST and not kwargs.get("position_bias")
+    is_plain = is_plain and query.dtype == key.dtype == value.dtype
+    if is_plain and query.requires_grad and query.device.type == "cpu" and getattr(module, "is_causal", True) and is_causal is not False:
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        return ShortCausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous(), None
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs
+    )
+
+
+class ShortCausalAttention(torch.autograd.Function):
+    """softmax(scale Q K' + causal mask) V. Query heads that share a key head are laid end to end, so that no key is copied."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        rows, heads, tokens, width = query.shape
+        groups = rows * key.shape[1]
+        q = (query * scale).reshape(groups, -1, width)  # [groups, heads of a group x tokens, width]
+        k, v = key.reshape(groups, tokens, width), value.reshape(groups, tokens, width)
+        with torch.autocast(query.device.type, enabled=False):  # which would make the shares fp32
+            scores = q @ k.transpose(1, 2)
+            scores.view(groups, -1, tokens, tokens).masked_fill_(_later(tokens, query.device), float("-inf"))
+            shares = scores.softmax(-1)
+            answer = shares @ v
+        ctx.save_for_backward(q, k, v, shares)
+        ctx.scale = scale
+        return answer.view(rows, heads, tokens, width)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v, shares = ctx.saved_tensors
+        rows, heads, tokens, width = upstream.shape
+        up = upstream.reshape(q.shape)
+        grad_value = shares.transpose(1, 2) @ up
+        grad_scores = torch._softmax_backward_data(up @ v.transpose(1, 2), shares, -1, shares.dtype)
+        grad_query = (grad_scores @ k).mul_(ctx.scale)
+        grad_key = grad_scores.transpose(1, 2) @ q
+        few = (rows, -1, tokens, width)
+        return grad_query.view(rows, heads, tokens, width), grad_key.view(few), grad_value.view(few), None
+
+
+def _later(tokens: int, device: torch.device) -> torch.Tensor:
+    """[tokens, tokens], True where a token would look at one that comes after it."""
+    return torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu_(1)

@@ -1,0 +1,116 @@
+"""Every fast part gives what the stock computation gives: values and gradients, in fp32 to rounding, in bf16 as near as bf16 is."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from backend.fast import attention, norm, quicken, swiglu
+from backend.fast.lora import LoraProduct
+
+IDS = torch.arange(36).reshape(3, 12) % 500 + 5
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> nn.Module:
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    adapted = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj"], init_lora_weights=False))
+    return adapted.train()
+
+
+def gradients(model: nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits, and the gradient of everything that trains."""
+    logits = model(input_ids=IDS, use_cache=False).logits
+    model.zero_grad()
+    logits.float().log_softmax(-1)[..., 7].sum().backward()
+    return logits.detach(), {name: each.grad.clone() for name, each in model.named_parameters() if each.requires_grad}
+
+
+def quickened(model: nn.Module) -> nn.Module:
+    return quicken(copy.deepcopy(model))
+
+
+def test_a_quick_model_is_the_stock_model(model: nn.Module) -> None:
+    quick = quickened(model)
+    (logits, grads), (quick_logits, quick_grads) = gradients(model), gradients(quick)
+    assert torch.allclose(quick_logits, logits, atol=1e-5)
+    assert grads.keys() == quick_grads.keys() and any(grad.abs().max() > 0 for grad in grads.values())
+    for name, grad in grads.items():
+        assert torch.allclose(quick_grads[name], grad, rtol=1e-3, atol=1e-4), name
+
+
+def test_in_bf16_it_is_as_near_to_fp32_as_the_stock_model_is(model: nn.Module) -> None:
+    truth = gradients(model)
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.bfloat16()
+    stock, quick = gradients(model), gradients(quickened(model))
+
+    def error(found: tuple[torch.Tensor, dict[str, torch.Tensor]]) -> float:
+        return sum(float((found[1][name] - grad).norm() / grad.norm()) for name, grad in truth[1].items()) / len(truth[1])
+
+    assert error(quick) < 1.25 * error(stock) < 0.2
+
+
+def test_every_part_is_found_in_a_real_model(model: nn.Module) -> None:
+    quick = quickened(model)
+    found = [type(layer.forward).__module__ for layer in quick.modules() if type(layer.forward).__name__ == "_Quick"]
+    assert found.count("backend.fast.lora") == 2 * 3
+    assert found.count("backend.fast.swiglu") == 2 and found.count("backend.fast.norm") == 2 * 2 + 1
+    assert quick.get_base_model().config._attn_implementation == attention.NAME
+    assert model.get_base_model().config._attn_implementation == "sdpa", "another model is left as it was"
+
+
+def test_the_adapter_can_be_switched_off_and_on(model: nn.Module) -> None:
+    quick = quickened(model)
+    with torch.no_grad(), model.disable_adapter(), quick.disable_adapter():
+        off, quick_off = model(input_ids=IDS).logits, quick(input_ids=IDS).logits
+    with torch.no_grad():
+        on = quick(input_ids=IDS).logits
+    assert torch.allclose(off, quick_off, atol=1e-5) and not torch.allclose(off, on, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [{"lora_dropout": 0.1}, {"use_dora": True}])
+def test_what_is_not_plain_keeps_pefts_computation(tiny_model: Path, config: dict) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model = quicken(get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], **config)))
+    assert "backend.fast.lora" not in {type(layer.forward).__module__ for layer in model.modules()}
+
+
+def test_what_is_saved_stays_as_it_was(model: nn.Module, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "stock")
+    quickened(model).save_pretrained(tmp_path / "quick")
+    for file in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "stock" / file).read_bytes() == (tmp_path / "quick" / file).read_bytes()
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    fixed = drawn(5, 3).detach()
+    assert torch.autograd.gradcheck(lambda x, a, b: LoraProduct.apply(x, fixed, None, a, b, 0.5), (drawn(2, 4, 3), drawn(2, 3), drawn(5, 2)))
+    assert torch.autograd.gradcheck(swiglu.GatedProduct.apply, (drawn(2, 4), drawn(2, 4)))
+    assert torch.autograd.gradcheck(
+        lambda q, k, v: attention.ShortCausalAttention.apply(q, k, v, 0.3), (drawn(2, 4, 3, 2), drawn(2, 2, 3, 2), drawn(2, 2, 3, 2))
+    )
+
+
+def test_the_norms_gradient_is_the_stock_ones() -> None:
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    torch.manual_seed(0)
+    layer = LlamaRMSNorm(16)
+    layer.weight.data.normal_()
+    layer.weight.requires_grad_(False)
+    x = torch.randn(3, 5, 16, requires_grad=True)
+    (stock,) = torch.autograd.grad(layer(x).pow(3).sum(), x)
+    (quick,) = torch.autograd.grad(norm.RootMeanSquare.apply(x, layer.weight, layer.variance_epsilon).pow(3).sum(), x)
+    assert torch.allclose(stock, quick, rtol=1e-4, atol=1e-4)
