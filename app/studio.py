@@ -17,6 +17,7 @@ from backend.data.versions import Datasets
 from backend.engine import Engine
 from backend.errors import UserError
 from backend.labelling.items import Labels
+from backend.lineage import Family
 from backend.models import load_tokenizer, locate
 from backend.runs import Runs
 from backend.store import Store
@@ -55,6 +56,11 @@ class Studio:
         return studio
 
     @cached_property
+    def family(self) -> Family:
+        """Which run comes from which."""
+        return Family(self.runs, self.datasets)
+
+    @cached_property
     def store(self) -> Store:
         """The workspace's SQLite file."""
         return Store.of(self.workspace)
@@ -87,8 +93,8 @@ class Studio:
     def delete_run(self, run_id: str) -> None:
         """Delete a run that has ended, and forget its weights. Raises `UserError`."""
         self.engine.delete(run_id)
-        if self._playground:
-            self._playground.shelf.put_away(run_id)
+        if self.engine.ready.is_set():
+            self.engine.shelf.put_away(run_id)
 
 
 def on(studio: Studio, handler: Callable[..., Any]) -> Callable[..., Any]:

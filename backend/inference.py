@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from peft import PeftConfig, PeftModel
@@ -25,6 +25,7 @@ from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
 from backend.generation import Decoder
+from backend.judging import Judge
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
 from backend.trainer import MANIFEST, is_whole
@@ -62,12 +63,14 @@ class Reply:
 
 
 Key = tuple[str, str, int]  # kind, name, and which result of a run it is
+Answerer = tuple[torch.nn.Module, PreTrainedTokenizerBase]
+Kept = TypeVar("Kept", Answerer, Judge)
 
 
-def _key(run: Run) -> Key:
+def _key(run: Run, kind: Literal["run", "judge"] = "run") -> Key:
     """A run that was resumed has another result, and its old weights must not answer for it."""
     manifest = run.result / MANIFEST
-    return "run", run.id, manifest.stat().st_mtime_ns if manifest.exists() else 0
+    return kind, run.id, manifest.stat().st_mtime_ns if manifest.exists() else 0
 
 
 class Shelf:
@@ -75,15 +78,21 @@ class Shelf:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.runs = workspace, Runs(workspace)
-        self._loaded: OrderedDict[Key, tuple[torch.nn.Module, PreTrainedTokenizerBase]] = OrderedDict()
+        self._loaded: OrderedDict[Key, Any] = OrderedDict()  # an answerer, or a judge
         self._lock = threading.RLock()
 
-    def get(self, speaker: Speaker) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    def get(self, speaker: Speaker) -> Answerer:
         """The model and tokenizer of a speaker, loaded if need be. Raises `UserError`."""
         with self._lock:
             if speaker.kind == "base":
                 return self._base(models.locate(speaker.name, self.workspace))
             return self._adapted(self.runs.get(speaker.name))
+
+    def judge(self, run_id: str) -> Judge:
+        """The reward model of a run, loaded if need be. Raises `UserError`."""
+        with self._lock:
+            run = self.runs.get(run_id)
+            return self._kept(_key(run, "judge"), partial(Judge, run))
 
     def holds(self, speaker: Speaker) -> bool:
         """Whether a speaker's weights are in memory, so that it can answer at once."""
@@ -94,19 +103,19 @@ class Shelf:
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""
         with self._lock:
-            for key in [key for key in self._loaded if key[:2] == ("run", run_id)]:
+            for key in [key for key in self._loaded if key[:2] in (("run", run_id), ("judge", run_id))]:
                 del self._loaded[key]
 
-    def _base(self, folder: Path) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
-        def load() -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    def _base(self, folder: Path) -> Answerer:
+        def load() -> Answerer:
             return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
 
         return self._kept(("base", str(folder), 0), load)
 
-    def _adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    def _adapted(self, run: Run) -> Answerer:
         return self._kept(_key(run), partial(self._load_adapted, run))
 
-    def _load_adapted(self, run: Run) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    def _load_adapted(self, run: Run) -> Answerer:
         if not run.has_result or not is_whole(run.result):
             raise UserError(f"{run.label['name']} has no result to chat with, or it is damaged. Train or resume it first.")
         tokenizer = models.load_tokenizer(run.result)
@@ -115,9 +124,7 @@ class Shelf:
         base, _ = self._base(models.locate(run.spec.base_model, self.workspace))
         return attach_adapter(base, run.result, run.label["name"]), tokenizer
 
-    def _kept(
-        self, key: Key, load: Callable[[], tuple[torch.nn.Module, PreTrainedTokenizerBase]]
-    ) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    def _kept(self, key: Key, load: Callable[[], Kept]) -> Kept:
         if key not in self._loaded:
             self._loaded[key] = load()
         self._loaded.move_to_end(key)

@@ -1,6 +1,10 @@
-"""A trained reward model at work: one number for each conversation, higher for what people prefer."""
+"""A trained reward model at work: one number for each conversation, higher for what people prefer.
 
-from collections.abc import Callable, Sequence
+    judge = shelf.judge(run_id)                 kept in memory with the models of chat
+    judge.rewards([[*prompt, *answer], ...])
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,14 +15,15 @@ from backend.data.records import Message
 from backend.data.tokens import encode_messages
 from backend.device import device, dtype
 from backend.errors import UserError
-from backend.evaluation import in_order
-from backend.examples import collate, example_of
+from backend.examples import Example, collate, example_of
 from backend.generation import evaluating
 from backend.loss import RewardScorer
 from backend.runs import Run
 from backend.trainer import is_whole
 
 AT_ONCE = 16  # conversations in a batch
+
+Turn = Callable[[], AbstractContextManager[None]]
 
 
 class Judge:
@@ -35,20 +40,33 @@ class Judge:
         self.model = _load(run)
         self.scorer = RewardScorer(self.model, self.model)
 
-    def rewards(
-        self, conversations: Sequence[list[Message]], *, turn: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> list[float]:
+    @property
+    def context(self) -> int:
+        """Tokens of the longest conversation it can read."""
+        return self.model.config.max_position_embeddings
+
+    def encoded(self, messages: Sequence[Message]) -> Example:
+        """A conversation as it is read: all of it, for its end is what is judged."""
+        return example_of(encode_messages(messages, self.tokenizer), cut=0, row=1)
+
+    def rewards(self, conversations: Sequence[list[Message]], *, turn: Turn = nullcontext) -> list[float]:
         """The reward of each conversation's last answer, in their order."""
-        encoded = [encode_messages(messages, self.tokenizer) for messages in conversations]
-        examples = [example_of(each, cut=0, row=number) for number, each in enumerate(encoded)]
-        rewards = [0.0] * len(examples)
-        for part in in_order(examples, AT_ONCE):
-            batch = collate(part, self.tokenizer.pad_token_id)  # type: ignore[arg-type]
+        return self.rewards_of([self.encoded(messages) for messages in conversations], turn=turn)
+
+    def rewards_of(self, examples: Sequence[Example], *, turn: Turn = nullcontext) -> list[float]:
+        """The same of conversations that are tokens already."""
+        rewards = dict(self.as_they_come(examples, turn=turn))
+        return [rewards[place] for place in range(len(examples))]
+
+    def as_they_come(self, examples: Sequence[Example], *, turn: Turn = nullcontext) -> Iterator[tuple[int, float]]:
+        """(place among the examples, reward), a batch of like lengths at a time; nothing is held in between."""
+        order = sorted(range(len(examples)), key=lambda place: examples[place].length)
+        for at in range(0, len(order), AT_ONCE):
+            places = order[at : at + AT_ONCE]
+            batch = collate([examples[place] for place in places], self.tokenizer.pad_token_id)  # type: ignore[arg-type]
             with turn(), evaluating(self.model):
-                values = self.scorer.rewards(batch["input_ids"].to(device()), batch["lengths"].to(device()))
-            for example, value in zip(part, values.tolist(), strict=True):
-                rewards[example.row] = value
-        return rewards
+                values = self.scorer.rewards(batch["input_ids"].to(device()), batch["lengths"].to(device())).tolist()
+            yield from zip(places, values, strict=True)
 
 
 def _load(run: Run) -> torch.nn.Module:
