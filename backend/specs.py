@@ -101,6 +101,10 @@ class TrainingSettings(Settings):
         "auto", title="Precision",
         description="bf16 is faster and halves the memory where the hardware has it; fp32 is exact everywhere.",
     )
+    stock: bool = advanced(
+        False, title="Stock computation",
+        description="Leave every part of the model to the libraries' own computation. Slower, with the same results: to see that they are.",
+    )
     probes: tuple[str, ...] = advanced(
         (), max_length=8, title="Probe prompts",
         description="Questions answered at every evaluation, one a line, so that you can read the model learning. "

@@ -24,6 +24,7 @@ from backend.device import describe, device, dtype, memory
 from backend.errors import UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
+from backend.fast import quicken
 from backend.generation import answers
 from backend.inference import share_weights
 from backend.loss import scorer_of
@@ -152,6 +153,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     torch.manual_seed(spec.training.seed)
     if not spec.start_from:
         model = spec.method.attach(model, ready.tokenizer)
+    if not spec.training.stock:
+        quicken(model)
     trainer = _trainer(model, spec, run, ready, report, autocast, reference)
     if checkpoint is None and isinstance(trainer, PolicyTrainer):
         trainer.evaluate(base=True)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import backend.tuners.bottleneck  # noqa: F401  registers the adapter, as whoever loads one does
 from backend import models, training
 from backend.device import device, dtype
+from backend.fast import quicken
 from backend.inference import Shelf, Speaker
 from backend.methods import MethodSettings, all_methods, parse
 from backend.runs import Run
@@ -205,7 +206,8 @@ def test_its_result_holds_what_was_learnt_and_no_more(trained: Trained) -> None:
 def test_reloading_an_adapter_gives_the_same_logits(name: str, train_case: Callable[[str], Trained], ids: torch.Tensor) -> None:
     trained = train_case(name)
     model, _ = Shelf(trained.workspace).get(Speaker("run", trained.run.id))
-    assert torch.equal(logits(model, ids), logits(trained.model, ids))
+    assert torch.allclose(logits(model, ids).float(), logits(trained.model, ids).float(), atol=0.1, rtol=0.05)  # as far as bf16 goes
+    assert torch.equal(logits(quicken(model), ids), logits(trained.model, ids))
 
 
 def test_reloading_a_full_result_gives_the_same_logits(train_case: Callable[[str], Trained], ids: torch.Tensor) -> None:
@@ -221,7 +223,8 @@ def test_anybody_with_peft_alone_can_load_it(name: str, train_case: Callable[[st
     trained = train_case(name)
     fresh = load_base(trained.base, trained.case.method)
     model = PeftModel.from_pretrained(fresh, str(trained.run.result)).eval()
-    assert torch.equal(logits(model, ids), logits(trained.model, ids))
+    assert torch.allclose(logits(model, ids).float(), logits(trained.model, ids).float(), atol=0.1, rtol=0.05)  # as far as bf16 goes
+    assert torch.equal(logits(quicken(model), ids), logits(trained.model, ids))
 
 
 def test_a_qlora_result_answers_from_the_plain_base(train_case: Callable[[str], Trained], ids: torch.Tensor) -> None:
