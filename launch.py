@@ -10,6 +10,7 @@
     python3 launch.py doctor --security  known advisories against the packages it stands on
     python3 launch.py pin                write down the versions of the whole tree of packages
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
+    python3 launch.py alignment [ARGS]   learn from preferences and by trying, and print what it changed
 
 It needs the standard library alone until its environment (`.venv`) stands, and then starts itself again in there
 with `--no-venv`. Its syntax is that of Python 3.8, so that an old Python can say that it is too old.
@@ -214,17 +215,25 @@ def pin(options: argparse.Namespace) -> int:
 
 
 def show_habits(options: argparse.Namespace, *arguments: str) -> int:
-    sys.argv = ["habits.py", "--workspace", str(options.workspace), *arguments]
-    runpy.run_path(str(HOME / "tests" / "bench" / "habits.py"), run_name="__main__")
+    return run_bench("habits.py", options, *arguments)
+
+
+def show_alignment(options: argparse.Namespace, *arguments: str) -> int:
+    return run_bench("alignment.py", options, *arguments)
+
+
+def run_bench(file: str, options: argparse.Namespace, *arguments: str) -> int:
+    sys.argv = [file, "--workspace", str(options.workspace), *arguments]
+    runpy.run_path(str(HOME / "tests" / "bench" / file), run_name="__main__")
     return 0
 
 
 COMMANDS = {
     "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume, "password": set_password,
-    "doctor": see_doctor, "pin": pin, "habits": show_habits,
+    "doctor": see_doctor, "pin": pin, "habits": show_habits, "alignment": show_alignment,
 }
 SUBJECTS = {"train": "SPEC.json", "resume": "three-lines-1a2b3c"}  # what a command is about, by example
-PASSING_ON = ("test", "habits")  # what else is said goes to pytest, and to the bench
+PASSING_ON = ("test", "habits", "alignment")  # what else is said goes to pytest, and to the benches
 
 
 # Setting up: a virtual environment in `.venv`, pip's packages in it, and a stamp that says so.

@@ -9,6 +9,7 @@ import gradio as gr
 from app.event_options import QUIET, TICK
 from app.following import Following, catch_up, follow
 from app.studio import Studio, on
+from app.train_tab import can_chat, continue_button
 from backend.errors import UserError
 from backend.events import ENDED
 from backend.headless import describe_event
@@ -16,10 +17,12 @@ from backend.runs import Summary, true_events
 from components.live_plot import live_plot
 from components.notices import empty, lead
 from components.run_curves import STATUS_WORDS, probes_html, progress_html
+from components.run_graph import RunGraph, graph, run_graph
 from components.run_table import RunRow, RunTable, run_table, table
 from components.text import escape
 
 PAGE_SIZE = 50
+NAMED = 5  # runs named in a warning; more are counted
 LOG_LINES = 500  # shown of a run's log; the whole of it is a file
 
 
@@ -29,6 +32,7 @@ class RunsTab:
 
     runs: gr.HTML
     chat_with: gr.Button
+    continue_from: gr.Button
     duplicate: gr.Button
     opened: gr.State
     refresh: tuple[Any, list[Any], list[Any]]  # (handler, inputs, outputs): the table anew, when the tab is shown
@@ -47,17 +51,21 @@ def runs_tab(studio: Studio) -> RunsTab:
         progress = gr.HTML()
         with gr.Row(elem_classes="actions"):
             chat_with = gr.Button("Chat with it", elem_id="runs-chat")
+            continue_from = gr.Button("Continue from here", elem_id="runs-continue")
             stop = gr.Button("Stop and keep", elem_id="runs-stop")
             resume = gr.Button("Resume", elem_id="runs-resume")
             duplicate = gr.Button("Duplicate settings", elem_id="runs-duplicate")
             delete = gr.Button("Delete", elem_id="runs-delete")
             really = gr.Button("Really delete this run", variant="stop", visible=False, elem_id="runs-really-delete")
             keep = gr.Button("Keep it", visible=False, elem_id="runs-keep")
+        standing = gr.HTML(elem_id="runs-standing")
         with gr.Tabs():
             with gr.Tab("Curves"):
                 chart = live_plot(elem_id="runs-plot")
             with gr.Tab("Answers"):
                 probes = gr.HTML()
+            with gr.Tab("Where it comes from"):
+                lineage = run_graph(elem_id="runs-graph")
             with gr.Tab("Settings"):
                 settings = gr.HTML(elem_id="run-settings")
             with gr.Tab("Log"):
@@ -67,8 +75,9 @@ def runs_tab(studio: Studio) -> RunsTab:
                 note = gr.Textbox(label="Note", info="Anything worth remembering about it.", lines=3, max_length=2000, elem_id="runs-note")
                 relabel = gr.Button("Keep name and note", elem_id="runs-relabel")
 
-    buttons = [chat_with, stop, resume, delete, really, keep]
-    view = [detail, chart, following, progress, probes, settings, log, name, note, *buttons]
+    buttons = [chat_with, continue_from, stop, resume, delete]
+    asking = [delete, really, keep, standing]
+    view = [detail, chart, following, progress, probes, lineage, settings, log, name, note, *buttons, *asking[1:]]
     listing = [runs, pager, where]
     runs.select(on(studio, on_show), runs, [opened, *view], **QUIET)
     runs.change(on(studio, on_show), runs, [opened, *view], **QUIET)
@@ -76,14 +85,15 @@ def runs_tab(studio: Studio) -> RunsTab:
         button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **QUIET)
     stop.click(on(studio, on_stop), opened, stop, **QUIET)
     resume.click(on(studio, on_resume), [opened, runs], [*listing, *view], **QUIET)
-    delete.click(lambda: _asking(True), outputs=[delete, really, keep], **QUIET)
-    keep.click(lambda: _asking(False), outputs=[delete, really, keep], **QUIET)
+    lineage.select(on(studio, on_open_relative), [lineage, runs], [runs, opened, *view], **QUIET)
+    delete.click(on(studio, on_ask_delete), opened, asking, **QUIET)
+    keep.click(lambda: _asking(False), outputs=asking, **QUIET)
     really.click(on(studio, on_delete), [opened, page_number], [opened, *listing, *view], **QUIET)
     relabel.click(on(studio, on_relabel), [opened, name, note, page_number, runs], [*listing, progress], **QUIET)
     chart.behind(on(studio, on_behind), [opened, runs], [chart, following], **TICK)
-    gr.Timer(1.0).tick(on(studio, on_tick), [opened, following], [chart, following, progress, probes, *buttons[:4]], **TICK)
+    gr.Timer(1.0).tick(on(studio, on_tick), [opened, following], [chart, following, progress, probes, *buttons], **TICK)
     gr.Timer(5.0).tick(on(studio, on_refresh), [page_number, runs], listing, **TICK)
-    return RunsTab(runs, chat_with, duplicate, opened, (on(studio, on_refresh), [page_number, runs], listing))
+    return RunsTab(runs, chat_with, continue_from, duplicate, opened, (on(studio, on_refresh), [page_number, runs], listing))
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -108,6 +118,8 @@ def _page(studio: Studio, page_number: int, shown: RunTable) -> tuple[RunTable, 
 def _row(studio: Studio, summary: Summary) -> RunRow:
     progress = summary.progress
     best = "" if progress.best_loss is None else f"{progress.best_loss:.3f}"
+    if progress.best_reward is not None:  # what such a run goes down is the reward's negative
+        best = f"reward {progress.best_reward:.3f}"
     steps = f"{progress.step:,} of {progress.total_steps:,}" if progress.total_steps else ""
     when = time.strftime("%d %b %H:%M", time.localtime(progress.created))
     cells = [
@@ -143,9 +155,15 @@ def on_show(studio: Studio, shown: RunTable) -> tuple[Any, ...]:
     return run_id, *_view(studio, run_id, shown["ticked"])
 
 
+def on_open_relative(studio: Studio, pressed: RunGraph, shown: RunTable) -> tuple[Any, ...]:
+    """A run that was pressed in the graph of another's origins."""
+    run_id = pressed["open"]
+    return {**shown, "open": run_id}, run_id, *_view(studio, run_id, shown["ticked"])
+
+
 def _view(studio: Studio, run_id: str | None, ticked: list[str]) -> tuple[Any, ...]:
     if run_id is None:
-        return gr.update(visible=False), *(gr.skip(),) * 14
+        return gr.update(visible=False), *(gr.skip(),) * 17
     run = studio.runs.get(run_id)
     compared = [run_id, *(other for other in ticked if other != run_id)]
     payload, following = follow(studio, compared)
@@ -153,17 +171,17 @@ def _view(studio: Studio, run_id: str | None, ticked: list[str]) -> tuple[Any, .
     label = run.label
     return (
         gr.update(visible=True), payload, following, progress_html(label["name"], progress), probes_html(progress),
-        settings_html(studio, list(following.runs)), log_html(studio, run_id), label["name"], label["note"],
-        *_buttons(studio, run_id, following), gr.update(visible=False), gr.update(visible=False),
+        graph(studio.family.lineage(run_id)), settings_html(studio, list(following.runs)), log_html(studio, run_id),
+        label["name"], label["note"], *_buttons(studio, run_id, following), *_asking(False)[1:],
     )
 
 
-def _buttons(studio: Studio, run_id: str, following: Following) -> tuple[Any, Any, Any, Any]:
-    """(chat, stop, resume, delete): only what makes sense now."""
-    status = following.runs[run_id].progress.status
+def _buttons(studio: Studio, run_id: str, following: Following) -> tuple[Any, Any, Any, Any, Any]:
+    """(chat, continue, stop, resume, delete): only what makes sense now."""
+    status, run = following.runs[run_id].progress.status, studio.runs.get(run_id)
     ended = status in ENDED
     return (
-        gr.update(visible=ended and studio.runs.get(run_id).has_result),
+        gr.update(visible=ended and can_chat(run)), continue_button(run, ended=ended),
         gr.update(visible=not ended, interactive=not studio.engine.stopping(run_id)),
         gr.update(visible=status in ("stopped", "interrupted", "failed")),
         gr.update(visible=ended),
@@ -210,10 +228,10 @@ def log_html(studio: Studio, run_id: str) -> str:
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """New points of the runs on the chart, and where the opened one stands."""
     if run_id is None or following is None or run_id not in following.runs or following.ended:
-        return (gr.skip(),) * 8
+        return (gr.skip(),) * 9
     payload, news = catch_up(studio, following)
     if not news:
-        return (gr.skip(),) * 8
+        return (gr.skip(),) * 9
     followed = following.runs[run_id]
     stopping = studio.engine.stopping(run_id)
     return (
@@ -237,9 +255,26 @@ def on_resume(studio: Studio, run_id: str, shown: RunTable) -> tuple[Any, ...]:
     return *_page(studio, 0, shown), *_view(studio, run_id, shown["ticked"])
 
 
-def _asking(asking: bool) -> tuple[Any, Any, Any]:
-    """(delete, really, keep): a run is deleted by two clicks, never by one."""
-    return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking)
+def on_ask_delete(studio: Studio, run_id: str) -> tuple[Any, ...]:
+    """Ask once more, and say who stands on the run."""
+    return _asking(True, standing_html(studio.family.names_of_children(run_id)))
+
+
+def _asking(asking: bool, standing: str = "") -> tuple[Any, Any, Any, str]:
+    """(delete, really, keep, who stands on it): a run is deleted by two clicks, never by one."""
+    return gr.update(visible=not asking), gr.update(visible=asking), gr.update(visible=asking), standing
+
+
+def standing_html(names: list[str]) -> str:
+    """Which runs came from one that is about to go, and what they lose by it."""
+    if not names:
+        return ""
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+    who = "1 run stands on it" if len(names) == 1 else f"{len(names):,} runs stand on it"
+    return (
+        f'<p class="warn" role="alert">{who}: {escape(listed)}. What they learnt stays and can be chatted with, but a run that has not '
+        "ended can no longer go on, and their graph will say (deleted).</p>"
+    )
 
 
 def on_delete(studio: Studio, run_id: str, page_number: int) -> tuple[Any, ...]:

@@ -15,6 +15,8 @@ from backend.events import ENDED
 from backend.models import available
 from backend.plan import Plan
 from backend.progress import Progress
+from backend.runs import Run
+from backend.settings import Settings
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from components.live_plot import live_plot
 from components.method_cards import Card, Cards, method_cards
@@ -25,6 +27,7 @@ from components.text import count, escape, gigabytes, minutes, share
 
 SEPARATOR = "__"  # between the group a setting belongs to and its name: "lora__rank"
 FIRST_METHOD, FIRST_OBJECTIVE = "lora", "sft"
+ALIGNING = "ppo"  # what one goes on to from a reward model
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class TrainTab:
 
     form: dict[str, Component]  # every setting, by its name in a click's values
     chat_with: gr.Button
+    continue_from: gr.Button
     run_id: gr.State
     pages: list[gr.Column]  # where one sets a run up, and where one watches it
 
@@ -55,6 +59,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
         with gr.Row(elem_classes="actions"):
             stop = gr.Button("Stop and keep", elem_id="stop-run")
             chat_with = gr.Button("Chat with it", variant="primary", visible=False, elem_id="chat-with-run")
+            continue_from = gr.Button("Continue from here", visible=False, elem_id="continue-run")
             another = gr.Button("Set up another run", elem_id="another-run")
         with gr.Row():
             with gr.Column(scale=2, min_width=420):
@@ -64,7 +69,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
                 probes = gr.HTML(elem_id="probes")
     timer = gr.Timer(1.0)
 
-    view = [chart, following, progress, probes, stop, chat_with]
+    view = [chart, following, progress, probes, stop, chat_with, continue_from]
     everything = {**form, "method": cards}
     pages = [setup, watch]
     inputs: dict[str, Any] = {"inputs_kwargs": everything}
@@ -82,7 +87,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
     chart.behind(on(studio, on_behind), run_id, [chart, following], **TICK)
     page.load(on(studio, on_open), outputs=[run_id, *pages, *view], **QUIET)
     page.load(on(studio, on_plan_when_ready), outputs=[card, cards, start], **inputs, **QUIET)
-    return TrainTab(everything, chat_with, run_id, pages)
+    return TrainTab(everything, chat_with, continue_from, run_id, pages)
 
 
 # ---- layout ----------------------------------------------------------------------------------------------------------
@@ -229,8 +234,33 @@ def form_of(spec: RunSpec) -> dict[str, Any]:
         "name": f"{spec.name} again", "method": cards_of(spec.method.name, None),
     }
     for group, settings in ((spec.method.name, spec.method), (spec.objective.name, spec.objective), ("training", spec.training)):
-        values |= {f"{group}{SEPARATOR}{name}": value for name, value in form_values(settings).items()}
+        values |= _in_form(group, settings)
     return values
+
+
+def form_continuing(studio: Studio, run: Run, data: str | None) -> dict[str, Any]:
+    """The form's values for going on from what a run made; what it does not say stays as it is filled in."""
+    spec, name = run.spec, run.label["name"]
+    common = {"base_model": spec.base_model, "method": cards_of(spec.method.name, None), **_in_form(spec.method.name, spec.method)}
+    if spec.objective.head == "language":
+        start = gr.update(choices=start_choices(studio), value=run.id)
+        return {**common, "start_from": start, "name": f"{name} continued"}
+    return {
+        **common, "start_from": gr.update(choices=start_choices(studio), value=spec.start_from or ""), "objective": ALIGNING,
+        "data": _data_for(studio, ALIGNING, data), "name": f"aligned with {name}",
+        f"{ALIGNING}{SEPARATOR}reward_run": gr.update(choices=judge_choices(studio), value=run.id),
+    }
+
+
+def _data_for(studio: Studio, objective: str, chosen: str | None) -> str | None:
+    """The data set that is chosen where the objective can learn from it, else the newest that it can."""
+    kind = objectives.all_objectives()[objective].record
+    fitting = [card.id for card in studio.datasets.list() if card.record == kind]
+    return chosen if chosen in fitting else next(iter(fitting), chosen)
+
+
+def _in_form(group: str, settings: Settings) -> dict[str, Any]:
+    return {f"{group}{SEPARATOR}{name}": value for name, value in form_values(settings).items()}
 
 
 # ---- what happens ----------------------------------------------------------------------------------------------------
@@ -290,7 +320,7 @@ def on_open(studio: Studio) -> tuple[Any, ...]:
     """A page that opens while a run trains shows that run."""
     run_id = studio.engine.status().run_id
     if run_id is None:
-        return (gr.skip(),) * 9
+        return (gr.skip(),) * 10
     return _show(studio, run_id)
 
 
@@ -300,24 +330,36 @@ def _show(studio: Studio, run_id: str) -> tuple[Any, ...]:
 
 
 def _panel(studio: Studio, run_id: str, following: Following | None) -> tuple[Any, ...]:
-    """(progress, probes, stop, chat_with) for where the run stands."""
-    followed = following.runs[run_id]
+    """(progress, probes, stop, chat_with, continue_from) for where the run stands."""
+    followed, run = following.runs[run_id], studio.runs.get(run_id)
     progress: Progress = followed.progress
+    ended = progress.status in ENDED
     following.stopping = studio.engine.stopping(run_id)
     return (
         progress_html(followed.label, progress, stopping=following.stopping), probes_html(progress),
-        gr.update(visible=progress.status not in ENDED, interactive=not following.stopping),
-        gr.update(visible=progress.status in ENDED and studio.runs.get(run_id).has_result),
+        gr.update(visible=not ended, interactive=not following.stopping), gr.update(visible=ended and can_chat(run)),
+        continue_button(run, ended=ended),
     )
+
+
+def can_chat(run: Run) -> bool:
+    """Whether a run made something that answers: a reward model does not."""
+    return run.has_result and run.spec.objective.head == "language"
+
+
+def continue_button(run: Run, *, ended: bool) -> Any:
+    """What one goes on to from a run: more learning, or, where it made a reward model, aligning with it."""
+    judges = run.spec.objective.head == "scalar"
+    return gr.update(value="Align with it (PPO)" if judges else "Continue from here", visible=ended and run.has_result)
 
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """Only what is new travels."""
     if run_id is None or following is None or run_id not in following.runs or following.ended:
-        return (gr.skip(),) * 6
+        return (gr.skip(),) * 7
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):
-        return (gr.skip(),) * 6
+        return (gr.skip(),) * 7
     return payload, following, *_panel(studio, run_id, following)
 
 

@@ -15,13 +15,17 @@ const CHARTS = [
 const WATCHED = 'watched '; // what an objective watches besides, while training
 const HELD_OUT = 'held-out '; // and on held-out rows
 const isHeldOut = metric => metric === 'validation_loss' || metric.startsWith(HELD_OUT);
-// The schedule is exact, and held-out values are few: smoothing either would only bend them.
-const isSmoothed = metric => ['loss', 'grad_norm', 'tokens_per_second'].includes(metric) || metric.startsWith(WATCHED);
+const REWARD = `${WATCHED}reward`; // what a run goes for that has one: its loss says little, so the reward has the large chart
+const SET = [`${WATCHED}KL coefficient`]; // by the trainer
+// What is set is exact, and held-out values are few: smoothing either would only bend them.
+const isSmoothed = metric => ['loss', 'grad_norm', 'tokens_per_second'].includes(metric)
+  || (metric.startsWith(WATCHED) && !SET.includes(metric));
 
 const stage = element.querySelector('.live-plot-stage');
 const region = element.querySelector('.live-plot-charts');
 const runList = element.querySelector('.live-plot-runs');
 const control = name => element.querySelector(`[name="${name}"]`);
+const isLarge = node => node.classList.contains('live-plot-large');
 const place = chart => [...region.children].find(node => node.dataset.chart === chart.name);
 
 let runs = new Map(); // run id -> {label, slot, hidden, metrics: Map(metric -> {steps, minutes, values})}
@@ -76,7 +80,7 @@ function freeSlot() {
   return slot;
 }
 
-// The charts of now: the fixed ones, and one for each thing that some run watches besides.
+// The charts of now, the large one first: the fixed ones, and one for each thing that some run watches besides.
 function charts() {
   const names = new Set();
   for (const run of runs.values()) {
@@ -87,19 +91,21 @@ function charts() {
   }
   const watched = [...names].map(name => ({
     name: WATCHED + name, metrics: [WATCHED + name, HELD_OUT + name], title: name, digits: '.4~g',
+    floor: SET.includes(WATCHED + name) ? 'tozero' : 'normal',
   }));
   const loss = names.size ? {...CHARTS[0], title: 'loss'} : CHARTS[0]; // only a language model's is in nats per token
-  return [loss, ...watched, ...CHARTS.slice(1)];
+  const rewarded = watched.filter(chart => chart.name === REWARD);
+  const rest = watched.filter(chart => chart.name !== REWARD);
+  return [...rewarded, ...(rewarded.length ? rest.concat(loss) : [loss, ...rest]), ...CHARTS.slice(1)];
 }
 
 // A place on the page for each of them, and for no others.
 function makeRoom(wanted) {
   const nodes = wanted.map(chart => {
     const node = place(chart) ?? document.createElement('div');
-    if (!node.dataset.chart) {
-      node.className = 'live-plot-small';
-      node.dataset.chart = chart.name;
-    }
+    node.dataset.chart = chart.name;
+    node.classList.toggle('live-plot-large', chart === wanted[0]);
+    node.classList.toggle('live-plot-small', chart !== wanted[0]);
     return node;
   });
   if (nodes.every((node, i) => region.children[i] === node) && region.children.length === nodes.length) return;
@@ -192,7 +198,7 @@ function drawChart(chart, settings) {
   const fresh = !node.data;
   const shown = [...runs.values()].filter(run => !run.hidden);
   const curves = chart.metrics.flatMap(metric => shown.flatMap(run => curveOf(run, metric, chart, settings)));
-  const withRaw = chart.name === 'loss' || shown.length === 1; // raw lines of many runs fill a small chart
+  const withRaw = isLarge(node) || shown.length === 1; // raw lines of many runs fill a small chart
   const bases = chart.name === 'loss' ? baseLosses(shown, settings.log) : [];
   // From back to front, so that no run's noise covers another run's line.
   const traces = [...bases.map(roomFor), ...(withRaw ? curves.flatMap(rawLine) : []), ...curves.map(line)];
@@ -264,7 +270,7 @@ function hoverText(metric, digits, smoothed) {
 }
 
 function layout(chart, node, bases, {log, along, theme}) {
-  const large = chart.name === 'loss';
+  const large = isLarge(node);
   return {
     width: node.clientWidth,
     height: node.clientHeight,
@@ -279,10 +285,10 @@ function layout(chart, node, bases, {log, along, theme}) {
     xaxis: {...axis(theme, along === 'steps' ? 'step' : 'minutes', zoom.x), ...xTicks(along), showgrid: false},
     yaxis: {
       ...axis(theme, chart.title, zoom.y[chart.name]),
-      type: large && log ? 'log' : 'linear',
+      type: chart.name === 'loss' && log ? 'log' : 'linear',
       rangemode: chart.floor ?? 'normal',
       showspikes: false,
-      exponentformat: 'power',
+      exponentformat: 'e',
     },
     shapes: bases.map(base => baseLine(base, theme)),
   };
@@ -432,7 +438,10 @@ function scheduleSummary() {
 
 function summarise() {
   const texts = [...runs.values()].map(run => {
-    const parts = [latest(run, 'loss', 'training loss'), latest(run, 'validation_loss', 'held-out loss')].flat();
+    const told = run.metrics.has(REWARD)
+      ? [[REWARD, 'reward'], [`${HELD_OUT}reward`, 'held-out reward']]
+      : [['loss', 'training loss'], ['validation_loss', 'held-out loss']];
+    const parts = told.flatMap(([metric, name]) => latest(run, metric, name));
     return `${run.label}: ${parts.join(', ') || 'no points yet'}.`;
   });
   const text = isEmpty() ? 'Training chart, no points yet.' : `Training chart. ${texts.join(' ')}`;

@@ -23,7 +23,7 @@ class RunEvent(TypedDict, total=False):
     prepared   rows, validation_rows, tokens_per_epoch, total_steps, trainable_parameters, parameters, left_out
     step       step, epoch, loss, learning_rate, grad_norm, tokens_per_second, seconds (of training so far)
     evaluated  step, loss (held-out), base (true for the untouched base model), seconds
-    sampled    step, prompt, answer, base (true for the base model's answer)
+    sampled    step, prompt, answer, base (true for the base model's answer), reward (of a run that learns from rewards)
     saved      step, folder (inside the run folder), best
     warned     message
     doing      message (what goes on now, where a step takes long)

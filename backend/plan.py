@@ -18,6 +18,8 @@ from backend.errors import UserError
 from backend.examples import AnyExample, LeftOut, hold_out
 from backend.methods import all_methods
 from backend.models import ModelShape, load_tokenizer, locate, shape, tokenizer_notes
+from backend.objectives import Work
+from backend.rollouts import ANSWERED_AT_ONCE, RolloutSettings
 from backend.runs import Run, Runs, true_events
 from backend.specs import DatasetRef, RunSpec, TrainingSettings
 from backend.workspace import Workspace
@@ -29,7 +31,8 @@ STEPS_WANTED = 60  # enough for a curve and, on the starter data, for the habit 
 MOST_EPOCHS = 10
 EVALUATIONS = 8
 STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
-WRITING_COST = 4  # a token written takes as long as so many that are learnt from: one position at a time wastes the hardware
+WRITING_COST = 3  # a token written takes as long as so many that are read: one position at a time wastes the hardware
+HOLES = 12  # of the memory answers take to write, left between caches that grow token by token
 NOT_WANTED = "augmented, and switched off in the training settings"
 COPY_OF_HELD_OUT = "augmented from a row that is held out"
 ROWS_LOOKED_AT = 1_000  # a plan is asked for at every change of a setting; larger sets are judged by a sample
@@ -101,6 +104,11 @@ def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTo
         sides.append([item for item in made if not isinstance(item, LeftOut)])
     prompts = [prompt_of(records[i]) for i in held or training if "text" not in records[i]]
     return Rows(sides[0], sides[1], dict(left_out), sum(map(_is_augmented, (records[i] for i in training))), prompts[:3])
+
+
+def held_out_records(spec: RunSpec, records: Sequence[Record]) -> list[Record]:
+    """Those of the records a run learns from that it does not: the ones it is measured on."""
+    return [records[index] for index in _split(spec.training, records)[1]]
 
 
 def _split(training: TrainingSettings, records: Sequence[Record]) -> tuple[list[int], list[int], Counter[str]]:
@@ -289,14 +297,35 @@ def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: in
     products = dtype(spec.training.precision)
     trainable = spec.method.trainable_parameters(measured)
     at_once = spec.objective.rows_at_once(batch_size)
-    lengths = sorted((example.length * len(example.sequences) for example in rows.train), reverse=True)
-    made = max((spec.objective.tokens_made(example) for example in rows.train[:1]), default=0)
-    tokens = at_once * (statistics.mean(lengths[:at_once]) + made) if lengths else 0
+    lengths = sorted(map(spec.objective.tokens_at_once, rows.train), reverse=True)
+    tokens = at_once * statistics.mean(lengths[:at_once]) if lengths else 0
     inner = sum(p.outputs for p in measured.projections)
     # per token and layer: what autograd keeps of norms, projections, rotary turns, attention and the MLP's product
     activations = tokens * measured.layers * (12 * measured.hidden + 3 * inner) * products.itemsize
-    learning = trainable * (4 + 8 + (0 if spec.method.name == "full" else 4))  # gradient, two moments, fp32 weight
-    return int(spec.method.weight_bytes(measured, products) + learning + activations + 300_000_000)
+    kept = trainable * (8 + (0 if spec.method.name == "full" else 4))  # two moments, fp32 weight
+    besides = max(trainable * 4, _answering_bytes(spec, measured, lengths))  # gradients are gone while it answers
+    return int(spec.method.weight_bytes(measured, products) + _beside_bytes(spec, measured) + kept + activations + besides + 300_000_000)
+
+
+def _beside_bytes(spec: RunSpec, measured: ModelShape) -> int:
+    """The models beside the one that learns by trying: the one it began with, if that is another, and a reward model."""
+    from backend.device import dtype
+
+    if not isinstance(spec.objective, RolloutSettings):
+        return 0
+    products = dtype(spec.training.precision)
+    reference = spec.method.weight_bytes(measured, products) if spec.method.name == "full" else 0
+    return reference + (measured.parameters * products.itemsize if spec.objective.reward_run else 0)
+
+
+def _answering_bytes(spec: RunSpec, measured: ModelShape, lengths: Sequence[int]) -> int:
+    """What answering takes: keys and values of every token, and the holes their growing leaves. `lengths`: longest first."""
+    from backend.device import dtype
+
+    if not isinstance(spec.objective, RolloutSettings) or not lengths:
+        return 0
+    per_token = 2 * measured.layers * measured.key_value_width * dtype(spec.training.precision).itemsize
+    return HOLES * ANSWERED_AT_ONCE * lengths[0] * per_token
 
 
 def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, workspace: Workspace) -> tuple[float, bool]:
@@ -305,13 +334,16 @@ def _seconds(spec: RunSpec, measured: ModelShape, rows: Rows, steps: Schedule, w
 
     known = _known_speed(spec, workspace)
     passes = 6 if spec.method.name == "full" else 4  # forward 2, backward 2, and 2 more where every weight learns
-    speed = known or 0.4 * matrix_rate() / (passes * measured.parameters)
-    read = statistics.mean(map(spec.objective.tokens_read, rows.train))
-    made = statistics.mean(map(spec.objective.tokens_made, rows.train)) * WRITING_COST
+    speed = known or 0.4 * matrix_rate() / (passes * measured.parameters)  # tokens learnt from per second
+
+    def seconds(work: Work) -> float:
+        return (work.learnt + (work.read + WRITING_COST * work.written) * 2 / passes) / speed
+
+    a_row = statistics.mean(seconds(spec.objective.work(example)) for example in rows.train)
     learnt_from = steps.batch_size * steps.accumulation * steps.total_steps
-    held_out = sum(map(spec.objective.tokens_read, rows.validation)) / 2.5  # a forward pass alone
     evaluations = steps.total_steps / steps.evaluate_every + 1
-    return ((read + made) * learnt_from + held_out * evaluations) / speed + 5 * evaluations, known is not None
+    probes = 5 if spec.objective.loop == "batches" else 0  # by trying, what is measured on is what is shown
+    return a_row * learnt_from + (seconds(spec.objective.measuring(rows.validation)) + probes) * evaluations, known is not None
 
 
 def _known_speed(spec: RunSpec, workspace: Workspace) -> float | None:

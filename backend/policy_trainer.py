@@ -1,7 +1,8 @@
-"""Training by trying: answer prompts, have the answers rewarded, make likelier what was rewarded (PPO).
+"""Training by trying: answer prompts, have the answers rewarded, make likelier what was rewarded (PPO, RLOO, GRPO).
 
-A step is a round: answers to some prompts, then a few passes over them. The value of a state is read off the same body by
-a head of its own, which begins at nought and is kept with the checkpoints, not with the result.
+A step is a round: answers to some prompts, then a few passes over them. What an answer counts and how it is learnt from is
+the objective's affair. Where that guesses values, they are read off the same body by a head of their own, which begins at
+nought and is kept with the checkpoints, not with the result.
 """
 
 import json
@@ -28,17 +29,13 @@ from backend.evaluation import on_device
 from backend.examples import Example, Prompted, collate, example_of
 from backend.generation import Decoder, evaluating
 from backend.loss import Scorer
-from backend.objectives.ppo import Ppo
 from backend.plan import Schedule
-from backend.policy import Tokens, advantages_of, losses, next_coefficient, token_rewards, whitened
+from backend.policy import Seen, Tokens, next_coefficient
 from backend.rewards import Answered, Judge
+from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
 from backend.specs import RunSpec
 from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, whole_checkpoints
-
-ANSWERED_AT_ONCE = 16  # rows decoded together
-PROBES = 3  # held-out prompts whose answers are told with their rewards
-HELD_OUT_ASKED = 24  # most held-out prompts answered at an evaluation: answering is what takes the time
 
 
 @dataclass(frozen=True)
@@ -67,15 +64,15 @@ class PolicyTrainer:
         reference: nn.Module | None, judge: Judge | None,
     ) -> None:
         """`reference` is the model the run began with; None where it is `model` with its adapter off."""
-        assert isinstance(spec.objective, Ppo)
+        assert isinstance(spec.objective, RolloutSettings)
         self.model, self.spec, self.settings, self.schedule = model, spec, spec.objective, schedule
         self.examples, self.validation = train, validation[:HELD_OUT_ASKED]
         self.tokenizer, self.report, self.checkpoints, self.autocast = tokenizer, report, checkpoints, autocast
         self.reference, self.judge = reference, judge
         self.scorer = Scorer(model, model)
-        self.value_head = _value_head(self.scorer)
+        self.value_head = _value_head(self.scorer) if self.settings.guesses_values else None
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.parameters = [*learnt, *self.value_head.parameters()]
+        self.parameters = [*learnt, *(self.value_head.parameters() if self.value_head else ())]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.learning_rate, weight_decay=spec.training.weight_decay)
         warmup = round(spec.training.warmup_share * schedule.total_steps)
         self.rate = get_scheduler(spec.training.schedule, self.optimizer, warmup, schedule.total_steps)
@@ -105,7 +102,8 @@ class PolicyTrainer:
         """Go on from a checkpoint, on the same curve."""
         state = torch.load(checkpoint / "state.pt", weights_only=True)
         self._take_weights(checkpoint)
-        self.value_head.load_state_dict(state["value_head"])
+        if self.value_head:
+            self.value_head.load_state_dict(state["value_head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rate.load_state_dict(state["rate"])
         torch.set_rng_state(state["dice"])
@@ -135,7 +133,10 @@ class PolicyTrainer:
         if answers is None:
             return False
         rewards = self._rewards(answers)
-        tokens, entropy = self._looked_at(answers, rewards)
+        if self.value_head and self.step == 0:
+            nn.init.constant_(self.value_head.bias, statistics.mean(rewards))
+        seen, entropy = self._looked_at(answers)
+        tokens = self.settings.weighed(seen, rewards, self.kl_coefficient)
         learnt = self._learn(answers, tokens)
         if learnt is None:
             return False
@@ -184,7 +185,7 @@ class PolicyTrainer:
         answered = [Answered(each.asked.messages, each.text, each.finished, each.asked.wanted) for each in answers]
         return self.settings.judge(answered, self.judge)
 
-    def _looked_at(self, answers: Sequence[Answer], rewards: Sequence[float]) -> tuple[Tokens, float]:
+    def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float]:
         """What is known of every token before anything is learnt from it, and the mean entropy."""
         logprobs, values, reference, entropies = [], [], [], []
         for part in _parts(answers, self.settings.minibatch):
@@ -196,12 +197,8 @@ class PolicyTrainer:
                 values.append(self._values(hidden))
                 reference.append(self._reference_logprobs(batch))
             self.report.note_memory()
-        lengths = [len(each.ids) for each in answers]
-        logprob, value, before = (torch.cat(parts).cpu() for parts in (logprobs, values, reference))
-        worth = token_rewards(rewards, logprob, before, lengths, self.kl_coefficient)
-        advantages, returns = advantages_of(worth, value, lengths, discount=self.settings.discount, smoothing=self.settings.smoothing)
-        advantages = whitened(advantages) if self.settings.whiten else advantages
-        return Tokens(logprob, value, before, advantages, returns), float(torch.cat(entropies).mean())
+        logprob, before, value = (torch.cat(parts).cpu() for parts in (logprobs, reference, values))
+        return Seen([len(each.ids) for each in answers], logprob, before, value), float(torch.cat(entropies).mean())
 
     def _reference_logprobs(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """log p of every answer token under the model the run began with."""
@@ -215,18 +212,16 @@ class PolicyTrainer:
 
     def _learn(self, answers: Sequence[Answer], tokens: Tokens) -> dict[str, float] | None:
         """A few passes over a round's answers; the means of what was told on the way. None if told to stop at once."""
-        told: dict[str, list[float]] = {"loss": [], "grad_norm": [], "value error": [], "clipped": []}
-        places = _places(answers)
+        told: list[dict[str, float]] = []
         for number in range(self.settings.passes):
             order = list(range(len(answers)))
             random.Random(f"{self.spec.training.seed} {self.step} {number}").shuffle(order)
             for part in _parts(order, self.settings.minibatch):
-                if self.report.should_stop() and not told["loss"]:
+                if self.report.should_stop() and not told:
                     return None
-                for name, value in self._update([answers[at] for at in part], _taken(tokens, [places[at] for at in part])).items():
-                    told[name].append(value)
+                told.append(self._update([answers[at] for at in part], tokens.of(part, device())))
         self.rate.step()
-        return {name: statistics.mean(values) for name, values in told.items()}
+        return {name: statistics.mean(each[name] for each in told) for name in told[0]}
 
     def _update(self, answers: Sequence[Answer], old: Tokens) -> dict[str, float]:
         """One step of the optimiser."""
@@ -235,7 +230,7 @@ class PolicyTrainer:
         with self.report.turn():
             with self._in_products():
                 logprobs, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
-            found = losses(logprobs, self._values(hidden), old, clip=self.settings.clip, value_weight=self.settings.value_weight)
+            found = self.settings.losses(logprobs, self._values(hidden), old, self.kl_coefficient)
             found.total.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.training.max_grad_norm)
             if not (math.isfinite(found.total.item()) and math.isfinite(norm.item())):
@@ -243,14 +238,12 @@ class PolicyTrainer:
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.report.note_memory()
-        return {
-            "loss": found.total.item(), "grad_norm": norm.item(), "value error": found.value_error.item(),
-            "clipped": found.clip_share.item(),
-        }
+        told = {"loss": found.total.item(), "grad_norm": norm.item(), "clipped": found.clip_share.item()}
+        return told if found.value_error is None else {**told, "value error": found.value_error.item()}
 
     def _values(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The reward expected from each state on: [states, width] -> [states]."""
-        return self.value_head(hidden.float())[:, 0]
+        """The reward expected from each state on, nought where nothing is guessed: [states, width] -> [states]."""
+        return self.value_head(hidden.float())[:, 0] if self.value_head else torch.zeros(len(hidden), device=hidden.device)
 
     def _batch(self, answers: Sequence[Answer]) -> dict[str, torch.Tensor]:
         return on_device(collate([answer.example for answer in answers], self.tokenizer.pad_token_id))  # type: ignore[arg-type]
@@ -263,12 +256,12 @@ class PolicyTrainer:
     # -- what is told
 
     def _tell(
-        self, answers: Sequence[Answer], rewards: Sequence[float], tokens: Tokens, entropy: float, learnt: dict[str, float], seconds: float
+        self, answers: Sequence[Answer], rewards: Sequence[float], tokens: Seen, entropy: float, learnt: dict[str, float], seconds: float
     ) -> None:
         kl = (tokens.logprobs - tokens.reference).sum().item() / len(answers)
         metrics = {
-            "reward": statistics.mean(rewards), "KL": kl, "entropy": entropy, "clipped": learnt["clipped"],
-            "value error": learnt["value error"], "answer tokens": statistics.mean(len(answer.ids) for answer in answers),
+            "reward": statistics.mean(rewards), "KL": kl, "answer tokens": statistics.mean(len(answer.ids) for answer in answers),
+            "entropy": entropy, **{name: learnt[name] for name in ("clipped", "value error") if name in learnt},
             "KL coefficient": self.kl_coefficient,
         }
         rounds_per_epoch = len(self.examples) / (self.schedule.batch_size * self.schedule.accumulation)
@@ -334,7 +327,7 @@ class PolicyTrainer:
         shutil.rmtree(partial, ignore_errors=True)
         self._save(str(partial))
         state = {
-            "value_head": self.value_head.state_dict(), "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
+            "value_head": self.value_head.state_dict() if self.value_head else {}, "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
             "dice": torch.get_rng_state(),
         }
         torch.save(state, partial / "state.pt")
@@ -358,7 +351,10 @@ class PolicyTrainer:
 
 
 def _value_head(scorer: Scorer) -> nn.Linear:
-    """Zero at first: nothing is expected of any state until something has been seen."""
+    """The same of every state at first: nought, until the first answers have told what a reward is about.
+
+    From far off the rewards, GAE would find fault with every late token, whatever the answer was worth.
+    """
     head = nn.Linear(scorer.head.weight.shape[1], 1, device=scorer.head.weight.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -367,22 +363,3 @@ def _value_head(scorer: Scorer) -> nn.Linear:
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
-
-
-def _places(answers: Sequence[Answer]) -> list[slice]:
-    """Where each answer's tokens stand among those of the round."""
-    places, start = [], 0
-    for answer in answers:
-        places.append(slice(start, start + len(answer.ids)))
-        start += len(answer.ids)
-    return places
-
-
-def _taken(tokens: Tokens, places: Sequence[slice]) -> Tokens:
-    """What is known of the tokens of some answers, on the device."""
-    def of(values: torch.Tensor) -> torch.Tensor:
-        return torch.cat([values[place] for place in places]).to(device())
-
-    return Tokens(of(tokens.logprobs), of(tokens.values), of(tokens.reference), of(tokens.advantages), of(tokens.returns))
-
-

@@ -7,12 +7,21 @@ from typing import Any
 from backend.events import RunEvent, Status
 
 
+@dataclass(frozen=True)
+class Said:
+    """An answer to a probe prompt, with what it was rewarded where rewards are learnt from."""
+
+    step: int
+    answer: str
+    reward: float | None = None
+
+
 @dataclass
 class Probe:
     """One probe prompt: the untouched base's answer, and the model's own as it learnt."""
 
-    base: str | None = None
-    answers: list[tuple[int, str]] = field(default_factory=list)  # (step, answer), oldest first
+    base: Said | None = None
+    answers: list[Said] = field(default_factory=list)  # oldest first
 
 
 @dataclass
@@ -62,7 +71,7 @@ class Progress:
     def _started(self, event: Any) -> None:
         self.status, self.device, self.message = "running", event["device"], ""
         for probe in self.probes.values():  # a resumed run makes what came after its checkpoint anew
-            probe.answers = [(step, answer) for step, answer in probe.answers if step <= event["resumed_from"]]
+            probe.answers = [said for said in probe.answers if said.step <= event["resumed_from"]]
 
     def _prepared(self, event: Any) -> None:
         self.prepared, self.total_steps = event, event["total_steps"]
@@ -87,10 +96,11 @@ class Progress:
 
     def _sampled(self, event: Any) -> None:
         probe = self.probes.setdefault(event["prompt"], Probe())
+        said = Said(event["step"], event["answer"], event.get("reward"))
         if event.get("base"):
-            probe.base = event["answer"]
+            probe.base = said
         else:
-            probe.answers.append((event["step"], event["answer"]))
+            probe.answers.append(said)
 
     def _warned(self, event: Any) -> None:
         self.warnings.append(event["message"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from backend.events import ENDED, RunEvent
 from backend.labelling.scoreboard import wilson
-from backend.progress import Progress
+from backend.progress import Probe, Progress, Said
 from components.live_plot import HELD_OUT, WATCHED, Metric, Series
 from components.notices import empty
 from components.text import escape, gigabytes, minutes
@@ -53,23 +53,34 @@ def probes_html(progress: Progress) -> str:
     return '<div class="probes">' + "".join(_probe(prompt, probe) for prompt, probe in progress.probes.items()) + "</div>"
 
 
-def _probe(prompt: str, probe: Any) -> str:
+def _probe(prompt: str, probe: Probe) -> str:
     parts = [f'<p class="probe-question plain-text">{escape(prompt)}</p>']
     if probe.base is not None:
         parts.append(_answer("base model", probe.base))
     if probe.answers:
-        step, answer = probe.answers[-1]
-        parts.append(_answer(f"now, at step {step}", answer, "probe-now"))
+        now = probe.answers[-1]
+        parts.append(_answer(f"now, at step {now.step}", now, kind="probe-now", base=probe.base))
     if len(probe.answers) > 1:
-        earlier = "".join(_answer(f"step {step}", answer) for step, answer in reversed(probe.answers[:-1]))
+        earlier = "".join(_answer(f"step {said.step}", said) for said in reversed(probe.answers[:-1]))
         count = len(probe.answers) - 1
         parts.append(f"<details><summary>{count} earlier answer{'s' if count > 1 else ''}</summary>{earlier}</details>")
     return f'<section class="probe">{"".join(parts)}</section>'
 
 
-def _answer(who: str, answer: str, kind: str = "") -> str:
-    said = escape(answer) if answer.strip() else "<em>(nothing)</em>"
-    return f'<div class="probe-answer {kind}"><span class="quiet">{escape(who)}</span><div class="plain-text">{said}</div></div>'
+def _answer(who: str, said: Said, *, kind: str = "", base: Said | None = None) -> str:
+    text = escape(said.answer) if said.answer.strip() else "<em>(nothing)</em>"
+    return (
+        f'<div class="probe-answer {kind}"><span class="quiet">{escape(who)}{_reward(said, base)}</span>'
+        f'<div class="plain-text">{text}</div></div>'
+    )
+
+
+def _reward(said: Said, base: Said | None) -> str:
+    """What an answer was rewarded, and how much more than the base's: where that rises and the text does not, the reward is cheated."""
+    if said.reward is None:
+        return ""
+    more = "" if base is None or base.reward is None else f" ({said.reward - base.reward:+.2f} against the base)"
+    return f' · <span class="number probe-reward">reward {said.reward:.2f}{more}</span>'
 
 
 def progress_html(name: str, progress: Progress, *, stopping: bool = False) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from backend.answering.beginning import BatchSettings
+from backend.answering.pairing import PairingSettings
+from backend.answering.settings import Answerer, AnsweringSpec, PromptSource
 from backend.data.augment import Augmentation
 from backend.data.checks import all_checks
 from backend.data.guidelines import Guidelines
@@ -81,7 +84,9 @@ def settings_models() -> list[type[BaseModel]]:
     generating = importlib.import_module("backend.generating.settings")
     written = [generating.WriterSettings, generating.GenerationSettings]
     made = [sets.Template, sets.TemplateSet, sets.Part, rendering.Rendering, Augmentation, RewritingSettings, Ingredient, Recipe, Guidelines]
-    return [*all_methods().values(), *all_objectives().values(), *all_checks().values(), TrainingSettings, RunSpec, sampling, *written, *made]
+    labelled = [PromptSource, Answerer, AnsweringSpec, PairingSettings, BatchSettings]
+    everywhere = [TrainingSettings, RunSpec, sampling, *written, *made, *labelled]
+    return [*all_methods().values(), *all_objectives().values(), *all_checks().values(), *everywhere]
 
 
 DISCRIMINATORS = {"v", "data", "objective", "method", "training"}  # of a spec: its version and its parts, no settings

@@ -1,6 +1,9 @@
-"""The data set that comes along: 176 everyday questions whose answers all keep one visible form, and 24 held out.
+"""The data sets that come along, each with a habit that can be told at a glance, and by a rule.
 
-In short: ... / Why: ... / Try this: ... - whether a model has learnt it can be told at a glance, and by a rule.
+Three lines: 176 everyday questions whose answers all keep one visible form, and 24 held out.
+In short: ... / Why: ... / Try this: ...
+Short answers: 149 questions with a short answer that is preferred to a long-winded one, and 24 held out, in the explicit
+form of TRL (prompt, chosen, rejected). The habit is that of the rule "at most 25 words".
 """
 
 import re
@@ -14,6 +17,9 @@ from backend.data.versions import Card, Datasets
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "data"
 THREE_LINES = FOLDER / "three_lines.jsonl"
 HELD_OUT = FOLDER / "three_lines_heldout.jsonl"
+SHORT_ANSWERS = FOLDER / "short_answers_preferences.jsonl"
+SHORT_ANSWERS_HELD_OUT = FOLDER / "short_answers_heldout.jsonl"
+MOST_WORDS = 25  # of a preferred answer; a rejected one has 45 to 80
 FORM = re.compile(r"In short: \S.*\nWhy: \S.*\nTry this: \S.*")
 
 

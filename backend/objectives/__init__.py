@@ -26,6 +26,14 @@ class Scored(NamedTuple):
     metrics: "dict[str, torch.Tensor]"
 
 
+class Work(NamedTuple):
+    """What takes time, in tokens."""
+
+    learnt: float = 0  # gone through forward and backward
+    read: float = 0  # forward alone
+    written: float = 0  # one after the other
+
+
 class ObjectiveSettings(Settings):
     """What is optimised. One file per objective in this folder, found by listing it."""
 
@@ -61,16 +69,20 @@ class ObjectiveSettings(Settings):
         raise NotImplementedError
 
     def rows_at_once(self, batch_size: int) -> int:
-        """Examples whose activations are in memory together."""
+        """Texts, or rankings of them, whose activations are in memory together."""
         return batch_size
 
-    def tokens_read(self, example: "AnyExample") -> float:
-        """Tokens that are gone through, forward and backward, each time an example is learnt from."""
+    def tokens_at_once(self, example: "AnyExample") -> int:
+        """Of each of those."""
         return example.length * len(example.sequences)
 
-    def tokens_made(self, example: "AnyExample") -> int:
-        """Tokens the model writes each time an example is learnt from."""
-        return 0
+    def work(self, example: "AnyExample") -> Work:
+        """What it takes to learn from an example once."""
+        return Work(learnt=self.tokens_at_once(example))
+
+    def measuring(self, held_out: "Sequence[AnyExample]") -> Work:
+        """What it takes to measure on examples that are held out."""
+        return Work(read=sum(map(self.tokens_at_once, held_out)))
 
     def notes(self, workspace: "Workspace") -> list[str]:
         """What a person should know before the start. Raises `UserError` for what cannot work."""

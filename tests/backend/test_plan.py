@@ -14,8 +14,8 @@ from backend.data.versions import Card, Datasets
 from backend.device import Memory
 from backend.errors import UserError
 from backend.examples import hold_out
-from backend.models import load_tokenizer
-from backend.plan import Plan, gigabytes, make_rows, plan, schedule, with_saved_data
+from backend.models import load_tokenizer, shape
+from backend.plan import Plan, gigabytes, make_rows, memory_bytes, plan, schedule, with_saved_data
 from backend.runs import Run
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from backend.workspace import Workspace
@@ -215,6 +215,29 @@ def test_a_large_set_is_judged_by_a_sample(workspace: Workspace, dataset: Card, 
     assert (sampled.rows, sampled.estimated_from) == (24, 12)
     assert abs(sampled.train_rows - exact.train_rows) <= 1
     assert sampled.tokens_per_epoch == pytest.approx(exact.tokens_per_epoch, rel=0.2)
+
+
+# ---- learning from one's own answers
+
+
+def by_trying(card: Card, objective: str, **settings: object) -> RunSpec:
+    chosen = {"name": objective, "contains": ["e"], "answer_tokens": 16, **settings}
+    return spec_for(card, objective=chosen, training={"max_steps": 4, "evaluate_every": 4})
+
+
+def test_what_is_learnt_from_at_once_is_so_many_answers_however_many_a_prompt_gets(workspace: Workspace, dataset: Card) -> None:
+    few, many = (plan(by_trying(dataset, "grpo", samples=samples), workspace) for samples in (2, 16))
+    assert few.memory_bytes == many.memory_bytes and 2 * few.seconds < many.seconds < 8 * few.seconds
+    wide = plan(by_trying(dataset, "grpo", minibatch=64), workspace)
+    assert wide.memory_bytes > few.memory_bytes
+
+
+def test_the_reward_model_that_is_asked_takes_memory_too(workspace: Workspace, dataset: Card) -> None:
+    spec, tokenizer = by_trying(dataset, "rloo"), load_tokenizer(workspace.models / "starter")
+    measured, rows = shape(workspace.models / "starter"), make_rows(spec, list(Datasets(workspace).iterate(dataset.id)), tokenizer)
+    judged = by_trying(dataset, "rloo", reward_run="judge-abcdef")
+    more = memory_bytes(judged, measured, rows, 8) - memory_bytes(spec, measured, rows, 8)
+    assert more == measured.parameters * device.dtype("auto").itemsize
 
 
 # ---- what cannot work

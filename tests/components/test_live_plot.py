@@ -284,3 +284,19 @@ def test_what_an_objective_watches_gets_a_chart_of_its_own(visit):
     page.get_by_role("button", name="alone").click()
     page.wait_for_function("document.querySelectorAll('[data-chart]').length === 4")
     assert page.evaluate(READ, "loss")["layout"]["yaxis"]["title"]["text"] == "loss (nats per token)"
+
+
+@pytest.mark.browser
+def test_what_is_rewarded_has_the_large_chart_and_many_small_ones_stand_three_in_a_row(visit):
+    """Eleven charts in one row cannot be read."""
+    names = ["reward", "KL", "entropy", "clipped", "value error", "answer tokens", "KL coefficient"]
+    told = [loss([1, 2], [0.7, 0.5]), *({**loss([1, 2], [0.1, 0.2]), "metric": f"watched {name}"} for name in names)]
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        chart = live_plot()
+        blocks.load(lambda: whole(told), outputs=chart, show_progress="hidden", queue=False)
+    page = visit(blocks)
+    page.wait_for_function("document.querySelector('[data-chart=\"watched reward\"]')?.data?.length")
+    boxes = page.evaluate("[...document.querySelectorAll('[data-chart]')].map(node => [node.dataset.chart, node.clientWidth, node.className])")
+    assert [name for name, _, kind in boxes if "live-plot-large" in kind] == ["watched reward"] == [boxes[0][0]]
+    small = [width for _, width, kind in boxes if "live-plot-small" in kind]
+    assert len(small) == 10 and min(small) > 0.28 * boxes[0][1]

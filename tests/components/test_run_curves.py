@@ -3,7 +3,7 @@
 from typing import Any
 
 from backend.progress import Progress
-from components.run_curves import progress_html, series_of
+from components.run_curves import probes_html, progress_html, series_of
 
 STEP: dict[str, Any] = {
     "kind": "step", "at": 0.0, "step": 1, "epoch": 0.5, "loss": 0.6, "learning_rate": 1e-3, "grad_norm": 1.0, "seconds": 2.0,
@@ -47,3 +47,18 @@ def test_a_run_that_has_ended_is_never_called_stopping() -> None:
     ended = Progress.of([STEP, {"kind": "finished", "at": 0.0, "status": "stopped", "message": ""}])
     assert '<span class="status">stopped</span>' in progress_html("a run", ended, stopping=True)
     assert "stopping" in progress_html("a run", Progress.of([STEP]), stopping=True)
+
+
+def sampled(answer: str, step: int, **fields: Any) -> dict[str, Any]:
+    return {"kind": "sampled", "at": 0.0, "step": step, "prompt": "Why?", "answer": answer, **fields}
+
+
+def test_an_answer_stands_with_its_reward_and_how_far_that_is_from_the_bases() -> None:
+    told = [sampled("Because.", 0, base=True, reward=0.25), sampled("So.", 4, reward=0.5), sampled("So so so.", 8, reward=1.0)]
+    html = probes_html(Progress.of(told))
+    assert "base model · <span" in html and "reward 0.25<" in html
+    assert "now, at step 8" in html and "reward 1.00 (+0.75 against the base)" in html and "reward 0.50<" in html
+
+
+def test_an_answer_of_a_run_without_rewards_has_none() -> None:
+    assert "reward" not in probes_html(Progress.of([sampled("Because.", 0, base=True), sampled("So.", 4)]))
