@@ -133,6 +133,21 @@ def train(page: Page, method: str, *, steps: int, name: str) -> None:
     expect(page.locator("#run-progress .status")).to_have_text("done", timeout=300_000)
 
 
+def ask_both(page: Page, question: str) -> None:
+    """Ask, and wait until both sides have answered to the end."""
+    expect(page.locator("#chat-prompt")).to_be_visible()
+    if not page.locator("#chat-left-max_tokens").is_visible():
+        page.get_by_role("button", name="How answers are made").click()
+    fill(page, "chat-left-max_tokens", "12")
+    fill(page, "chat-prompt", question)
+    page.locator("#chat-send").click()
+    for side in ("left", "right"):
+        said = page.locator(f"#chat-{side}")
+        expect(said).to_contain_text(question)
+        expect(said).to_contain_text("tok/s", timeout=120_000)
+        expect(said).to_contain_text("first after")
+
+
 def points(page: Page, plot: str, metric: str = "loss") -> int:
     """How many points the longest line of a chart has."""
     return page.evaluate(

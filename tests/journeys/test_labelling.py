@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from backend.labelling.items import Candidate, Item, Labels, Said
 from backend.store import Store
 from tests.conftest import make_workspace
-from tests.journeys.conftest import Studio, end, engine_is_ready, picture, start_studio, to_tab
+from tests.journeys.conftest import Studio, ask_both, end, engine_is_ready, fill, picture, start_studio, to_tab, train
 
 pytestmark = pytest.mark.browser
 MAKERS = ("base-of-the-lake", "tuned-by-the-lake")
@@ -32,7 +32,7 @@ def batch_of(labels: Labels, name: str, count: int) -> str:
     items = [
         Item([{"role": "user", "content": f"What does a cat do at {number} o'clock?"}],
              [Candidate([{"role": "assistant", "content": f"{words} at {number}."}], {"speaker": f"run:{maker}", "name": maker, "adapter": maker})
-              for words, maker in zip(("It sleeps", "It looks out of the window"), MAKERS, strict=True)])
+              for words, maker in zip(("It sleeps on the sofa", "It looks out of the window"), MAKERS, strict=True)])
         for number in range(count)
     ]  # fmt: skip
     return labels.begin(name, items, guidelines="Prefer the answer with a verb of rest.", source={"from": "candidates", "models": MAKERS}).id
@@ -88,10 +88,39 @@ def test_twenty_pairs_by_keyboard_outlive_undo_reload_and_a_killed_studio(tmp_pa
     try:
         page = come(chromium, studio, name="ada", batch="cats by the hour")
         done(page, 20)
+        each_exactly_once(labels.votes(batch, undone=True))
+        take_away(page, "what ada prefers")
+        learn(page, "what ada prefers", "a reward model", name="judge")
+        expect(page.locator("#continue-run")).to_have_text("Align with it (PPO)")
+        learn(page, "what ada prefers", "preferences (DPO)", name="aligned")
+        page.locator("#chat-with-run").click()
+        ask_both(page, "What does a cat do at 7 o'clock?")
+        picture(page, "aligned-chat")
         page.context.close()
     finally:
         end(studio)
-    each_exactly_once(labels.votes(batch, undone=True))
+
+
+def take_away(page: Page, name: str) -> None:
+    """The votes as a data set of this studio."""
+    page.get_by_role("tab", name="Take away", exact=True).last.click()
+    expect(page.locator("#label-take-fit")).to_contain_text("20", timeout=30_000)
+    fill(page, "label-take-name", name)
+    expect(page.locator("#label-take-make")).to_be_enabled(timeout=30_000)
+    page.locator("#label-take-make").click()
+    expect(page.locator("#label-take-result")).to_contain_text(name, timeout=60_000)
+    picture(page, "label-take")
+
+
+def learn(page: Page, data: str, objective: str, *, name: str) -> None:
+    """A short run on a data set towards an objective."""
+    to_tab(page, "Train")
+    if page.locator("#another-run").is_visible():
+        page.locator("#another-run").click()
+    for picker, wanted in (("#pick-data", data), ("#pick-objective", objective)):
+        page.locator(f"{picker} input").click()
+        page.get_by_role("option", name=wanted).first.click()
+    train(page, "LoRA", steps=3, name=name)
 
 
 def label_twenty(page: Page) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backend.data.starter import keeps_three_lines
-from tests.journeys.conftest import engine_is_ready, fill, picture, points, to_tab, train
+from tests.journeys.conftest import ask_both, engine_is_ready, fill, picture, points, to_tab, train
 
 pytestmark = pytest.mark.browser
 METHODS = ("LoRA", "Full", "QLoRA", "Prefix", "Prompt", "Adapter")
@@ -43,21 +43,6 @@ def test_each_method_trains_by_clicks_and_answers_beside_the_base(visit, method)
     expect(page.locator("#probes")).to_contain_text("base model")
     page.locator("#chat-with-run").click()
     ask_both(page, "Why is the sky blue?")
-
-
-def ask_both(page: Page, question: str) -> None:
-    """Ask, and wait until both sides have answered to the end."""
-    expect(page.locator("#chat-prompt")).to_be_visible()
-    if not page.locator("#chat-left-max_tokens").is_visible():
-        page.get_by_role("button", name="How answers are made").click()
-    fill(page, "chat-left-max_tokens", "12")
-    fill(page, "chat-prompt", question)
-    page.locator("#chat-send").click()
-    for side in ("left", "right"):
-        said = page.locator(f"#chat-{side}")
-        expect(said).to_contain_text(question)
-        expect(said).to_contain_text("tok/s", timeout=120_000)
-        expect(said).to_contain_text("first after")
 
 
 @pytest.mark.skipif(os.environ.get("STUDIO_SLOW") != "1", reason="takes four minutes; STUDIO_SLOW=1 runs it and makes the README's pictures")
