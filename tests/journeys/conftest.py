@@ -125,6 +125,9 @@ def train(page: Page, method: str, *, steps: int, name: str) -> None:
     fill(page, "training-max_steps", str(steps))
     fill(page, "training-batch_size", "2")  # what is shown is that it trains, not what it learns
     fill(page, "training-validation_share", "0.01")
+    if not page.locator("#training-evaluate_every").is_visible():
+        page.get_by_role("button", name="Advanced").last.click()
+    fill(page, "training-evaluate_every", str(steps))  # the probes' answers take longer than the steps
     fill(page, "run-name", name)
     expect(page.locator("#plan")).to_contain_text(f"{steps}, that is", timeout=60_000)
     expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)
