@@ -86,7 +86,7 @@ def _alpha(measured: Quality) -> str:
     )
     few = _few(measured.same.whole)
     return figure(
-        name, f"{measured.alpha:.2f}", f"Agreement beyond chance: 1 is perfect, 0 is what guessing gives. {use}{few}",
+        name, f"{two_digits(measured.alpha)}", f"Agreement beyond chance: 1 is perfect, 0 is what guessing gives. {use}{few}",
         warns=measured.alpha < TENTATIVE and not few,
     )  # fmt: skip
 
@@ -149,7 +149,7 @@ def _together(together: list[Together]) -> str:
     if not together:
         return ""
     rows = [
-        [f"{each.one} and {each.other}", percent(each.same), "not yet" if each.kappa is None else f"{each.kappa:.2f}, {in_words(each.kappa)}"]
+        [f"{each.one} and {each.other}", percent(each.same), "not yet" if each.kappa is None else f"{two_digits(each.kappa)}, {in_words(each.kappa)}"]
         for each in together
     ]  # fmt: skip
     note = "Cohen's kappa is agreement beyond what two people would reach by chance: 1 is perfect, 0 is chance."
@@ -170,3 +170,8 @@ def table(title: str, columns: list[str], rows: list[list[str]], note: str) -> s
 
 def _seconds(seconds: float | None) -> str:
     return "not known" if seconds is None else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def two_digits(value: float) -> str:
+    """0.42, and never -0.00."""
+    return f"{round(value, 2) + 0.0:.2f}"

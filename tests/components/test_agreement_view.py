@@ -5,7 +5,7 @@ from backend.labelling.agreement import Share
 from backend.labelling.items import Candidate, Item
 from backend.labelling.opinion import compared
 from backend.labelling.quality import Person, Quality, Together
-from components.agreement_view import agreement_view, in_words, percent
+from components.agreement_view import agreement_view, in_words, percent, two_digits
 from components.calibration_plot import calibration_plot, calibration_words
 from components.opinion_view import opinion_view
 
@@ -68,3 +68,7 @@ def test_a_calibration_point_stands_where_it_was_counted() -> None:
     assert [round(x, 4) for x in points.x] == [0.7311] and list(points.y) == [0.8]
     assert points.error_y.arrayminus[0] > points.error_y.array[0] > 0  # Wilson's interval leans to a half
     assert "80% of 10" in calibration_words(found, Trial(10, [], [], {HOSTILE: 2})) and "<script" not in calibration_words(found, Trial(10, [], [], {HOSTILE: 2}))
+
+
+def test_no_agreement_is_not_less_than_none() -> None:
+    assert (two_digits(-0.001), two_digits(0.426), two_digits(-0.3)) == ("0.00", "0.43", "-0.30")
