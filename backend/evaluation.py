@@ -11,6 +11,7 @@ from backend.examples import AnyExample
 from backend.generation import evaluating
 from backend.loss import RewardScorer, Scorer
 from backend.objectives import Batch, ObjectiveSettings
+from backend.progress import MARGIN_EDGES
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Measured:
     loss: float
     metrics: dict[str, float]
     units: float
+    margins: list[int]  # pairs between MARGIN_EDGES; empty where no pairs are judged
 
 
 def measure(
@@ -34,7 +36,7 @@ def measure(
         batch = on_device(batch)
         with turn(), evaluating(scorer.model), torch.autocast(device().type, dtype=autocast, enabled=autocast is not None):
             scored = objective.score(scorer, batch)
-        sums.add(scored.loss, scored.metrics, objective.batch_weight(batch))
+        sums.add(scored.loss, scored.metrics, objective.batch_weight(batch), scored.margins)
     return sums.means()
 
 
@@ -44,12 +46,17 @@ class Sums:
     def __init__(self) -> None:
         self.loss: torch.Tensor | float = 0.0
         self.metrics: dict[str, torch.Tensor] = {}
+        self.margins: list[torch.Tensor] = []
         self.units = 0.0
 
-    def add(self, loss: torch.Tensor, metrics: dict[str, torch.Tensor], units: float) -> None:
+    def add(
+        self, loss: torch.Tensor, metrics: dict[str, torch.Tensor], units: float, margins: torch.Tensor | None = None
+    ) -> None:
         self.loss = self.loss + loss.detach()
         for name, value in metrics.items():
             self.metrics[name] = self.metrics.get(name, 0.0) + value.detach()
+        if margins is not None:
+            self.margins.append(margins.detach())
         self.units += units
 
     def means(self) -> Measured | None:
@@ -57,7 +64,14 @@ class Sums:
         if not self.units:
             return None
         metrics = {name: float(value) / self.units for name, value in self.metrics.items()}
-        return Measured(float(self.loss) / self.units, metrics, self.units)
+        return Measured(float(self.loss) / self.units, metrics, self.units, self._counted())
+
+    def _counted(self) -> list[int]:
+        if not self.margins:
+            return []
+        edges = torch.tensor(MARGIN_EDGES)
+        places = torch.bucketize(torch.cat(self.margins).float().cpu(), edges, right=True)
+        return torch.bincount(places, minlength=len(MARGIN_EDGES) + 1).tolist()
 
 
 def in_order(examples: Sequence[AnyExample], batch_size: int) -> list[Sequence[AnyExample]]:

@@ -22,7 +22,8 @@ class RunEvent(TypedDict, total=False):
     started    resumed_from: step the run goes on from (0 for a fresh start), device, precision
     prepared   rows, validation_rows, tokens_per_epoch, total_steps, trainable_parameters, parameters, left_out
     step       step, epoch, loss, learning_rate, grad_norm, tokens_per_second, seconds (of training so far)
-    evaluated  step, loss (held-out), base (true for the untouched base model), seconds
+    evaluated  step, loss (held-out), base (true for the untouched base model), seconds, units (rows, pairs), metrics,
+               margins (how many pairs lie between `progress.MARGIN_EDGES`, of a run that judges pairs)
     sampled    step, prompt, answer, base (true for the base model's answer), reward (of a run that learns from rewards)
     saved      step, folder (inside the run folder), best
     warned     message

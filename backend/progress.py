@@ -6,6 +6,8 @@ from typing import Any
 
 from backend.events import RunEvent, Status
 
+MARGIN_EDGES = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)  # between which held-out margins are counted
+
 
 @dataclass(frozen=True)
 class Said:
@@ -37,6 +39,7 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)  # what the objective watches, as of the newest step
     held_out: dict[str, float] = field(default_factory=dict)  # and as of the newest evaluation
     held_out_units: float = 0.0  # rows, pairs or answers that was measured on
+    held_out_margins: list[int] = field(default_factory=list)  # pairs below the first of MARGIN_EDGES, between each two, above the last
     base_loss: float | None = None
     best_loss: float | None = None
     best_step: int = 0
@@ -89,6 +92,7 @@ class Progress:
 
     def _evaluated(self, event: Any) -> None:
         self.held_out, self.held_out_units = event.get("metrics", {}), event.get("units", 0.0)
+        self.held_out_margins = event.get("margins", [])
         if event.get("base"):
             self.base_loss = event["loss"]
         elif self.best_loss is None or event["loss"] < self.best_loss:

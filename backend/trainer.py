@@ -137,7 +137,9 @@ class StudioTrainer(Trainer):
 
     def _watched(self, measured: Measured | None) -> dict[str, Any]:
         """What an objective watches beside the loss, as fields of an event."""
-        return {"metrics": measured.metrics} if measured and measured.metrics else {}
+        if not (measured and measured.metrics):
+            return {}
+        return {"metrics": measured.metrics} | ({"margins": measured.margins} if measured.margins else {})
 
     @property
     def step(self) -> int:

@@ -7,6 +7,7 @@ from backend.events import ENDED, RunEvent
 from backend.labelling.scoreboard import wilson
 from backend.progress import Probe, Progress, Said
 from components.live_plot import HELD_OUT, WATCHED, Metric, Series
+from components.margin_bars import margin_bars
 from components.notices import empty
 from components.text import escape, gigabytes, minutes
 
@@ -47,7 +48,9 @@ def _values(event: Any) -> list[tuple[Metric, float]]:
 
 
 def probes_html(progress: Progress) -> str:
-    """Question, the base's answer, the answer now: one reads the model learning."""
+    """Question, the base's answer, the answer now: one reads the model learning. A judge of pairs shows its margins instead."""
+    if progress.held_out_margins:
+        return margin_bars(progress.held_out_margins)
     if not progress.probes:
         return empty("The first answers come when the base model has been asked.")
     return '<div class="probes">' + "".join(_probe(prompt, probe) for prompt, probe in progress.probes.items()) + "</div>"

@@ -24,6 +24,7 @@ class Scored(NamedTuple):
 
     loss: "torch.Tensor"
     metrics: "dict[str, torch.Tensor]"
+    margins: "torch.Tensor | None" = None  # [pairs], how much more the better answer of each got, where pairs are judged
 
 
 class Work(NamedTuple):

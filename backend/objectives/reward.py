@@ -58,7 +58,7 @@ class Reward(ObjectiveSettings):
         return Scored((losses * share).sum(), {
             "accuracy": ((better > worse).float() * share).sum(), "margin": ((better - worse) * share).sum(),
             "reward of the better": (better * share).sum(), "reward of the worse": (worse * share).sum(),
-        })
+        }, better - worse)
 
     def batch_weight(self, batch: Batch) -> float:
         """Rankings."""

@@ -12,6 +12,7 @@ from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 from backend.judging import Judge
 from backend.plan import plan
+from backend.progress import MARGIN_EDGES
 from backend.runs import Run, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
@@ -91,6 +92,8 @@ def test_every_method_learns_preferences_directly(method: str, workspace: Worksp
 def test_a_reward_model_learns_what_is_preferred_and_keeps_its_head(method: str, workspace: Workspace, pairs: Card) -> None:
     run = trained(workspace, spec_of(pairs, {"name": "reward", "use_margin": False}, method=method, max_steps=60, learning_rate=3e-3))
     measured = events(run, "evaluated")[-1]
+    assert sum(measured["margins"]) == measured["units"] and len(measured["margins"]) == len(MARGIN_EDGES) + 1
+    assert sum(measured["margins"][4:]) == pytest.approx(measured["metrics"]["accuracy"] * measured["units"])  # those above nought
     assert measured["metrics"]["accuracy"] == 1.0 and measured["units"] == 5
     assert any("score" in name for name in load_file(next(run.result.glob("*.safetensors"))))
     conversations = [[*row["prompt"], *answer] for row in Datasets(workspace).rows(pairs.id) for answer in row["answers"]]
