@@ -21,7 +21,7 @@ def queue_line(studio: Studio) -> None:
     parts = [seen, line, words, pause, go_on]
     pause.click(on(studio, on_pause), outputs=parts, **QUIET)
     go_on.click(on(studio, on_go_on), outputs=parts, **QUIET)
-    gr.Timer(2.0).tick(on(studio, on_tick), seen, parts, **TICK)
+    gr.Timer(5.0).tick(on(studio, on_tick), seen, parts, **TICK)
 
 
 def on_pause(studio: Studio) -> tuple[Any, ...]:

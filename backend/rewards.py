@@ -33,7 +33,9 @@ class RewardSettings(Settings):
     """What answers are rewarded for. Rules that are left empty count for nothing."""
 
     reward_run: str | None = Field(
-        None, title="Reward model", description="A run that learnt what people prefer. None: rules alone decide.",
+        None, title="Reward model",
+        description="A run that learnt what people prefer. Its rewards are scaled so that a preferred answer is about 1 above the "
+        "other, as with a rule. None: rules alone decide.",
         json_schema_extra={"names_run": True},
     )
     most_words: int | None = Field(
@@ -58,6 +60,11 @@ class RewardSettings(Settings):
     )
     reward_run_weight: float = advanced(
         1.0, ge=0, le=100, title="Weight of the reward model", description="How much it counts beside the rules, which weigh 1 together.",
+    )
+    unfinished_cost: float = advanced(
+        1.0, ge=0, le=100, title="Cost of being cut off",
+        description="Taken off what the reward model says of an answer that ran into its longest length, or says nothing: "
+        "people were never asked about such answers.",
     )
 
     @field_validator("pattern")
@@ -84,7 +91,8 @@ class RewardSettings(Settings):
         if judge is None:
             return kept
         said = judge([[*each.prompt, {"role": "assistant", "content": each.answer}] for each in answered])
-        return [rule + self.reward_run_weight * reward for rule, reward in zip(kept, said, strict=True)]
+        costs = [0.0 if each.finished and each.answer.strip() else self.unfinished_cost for each in answered]
+        return [rule + self.reward_run_weight * (reward - cost) for rule, reward, cost in zip(kept, said, costs, strict=True)]
 
     def _is_short(self, each: Answered) -> bool:
         return each.finished and 0 < len(each.answer.split()) <= (self.most_words or 0)
@@ -106,6 +114,14 @@ class RewardSettings(Settings):
 
     def _is_right(self, each: Answered) -> bool:
         return bool(each.wanted.strip()) and _plain(each.answer) == _plain(each.wanted)
+
+
+def in_margins(judge: Judge, margin: float) -> Judge:
+    """Rewards in units of how far a reward model holds better and worse answers apart: its scale is its own, and KL costs by ours.
+
+    A model that hardly tells them apart is left as it is, or its noise would be blown up.
+    """
+    return lambda conversations: [reward / max(margin, 1.0) for reward in judge(conversations)]
 
 
 def _plain(text: str) -> str:

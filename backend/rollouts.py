@@ -53,7 +53,8 @@ class RolloutSettings(RewardSettings, ObjectiveSettings):
     )
     kl_target: float | None = advanced(
         None, gt=0, le=1000, title="KL to aim at",
-        description="Raises and lowers the cost so that an answer is about so far from the start. Empty: the cost stays as it is.",
+        description="Raises the cost while answers are further from the start than this, and lets it fall back to the one above after. "
+        "Empty: the cost stays as it is.",
     )
     most_kl: float | None = advanced(
         30.0, gt=0, le=10_000, title="Furthest KL", description="The run stops when answers are further from the start than this, on average.",

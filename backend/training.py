@@ -31,7 +31,7 @@ from backend.loss import scorer_of
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder, trainable_parameters
 from backend.policy_trainer import PolicyTrainer
 from backend.reference import refer
-from backend.rewards import Judge, RewardSettings
+from backend.rewards import Judge, RewardSettings, in_margins
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
@@ -196,7 +196,8 @@ def _judge(spec: RunSpec, run: Run, report: Reporter) -> Judge | None:
         return None
     from backend.judging import Judge as RewardModel
 
-    return partial(RewardModel(Runs(run.workspace).get(spec.objective.reward_run)).rewards, turn=report.turn)
+    judge = Runs(run.workspace).get(spec.objective.reward_run)
+    return in_margins(partial(RewardModel(judge).rewards, turn=report.turn), judge.progress().held_out.get("margin", 1.0))
 
 
 def _taken_up(

@@ -77,7 +77,7 @@ def generation_view(studio: Studio) -> GenerationView:
 def wire_generation_view(studio: Studio, view: GenerationView, desk: Desk) -> None:
     """Tie it to its files and to the desk."""
     told = [view.seen, *view.moving]
-    gr.Timer(1.0).tick(on(studio, on_tick), [view.opened, view.seen, desk.place], told, **TICK)
+    gr.Timer(2.0).tick(on(studio, on_tick), [view.opened, view.seen, desk.place], told, **TICK)
     view.stop.click(on(studio, on_stop), view.opened, told, **QUIET)
     view.resume.click(on(studio, on_resume), view.opened, told, **QUIET)
     view.queue.change(on(studio, on_decided), view.opened, view.save, **QUIET)

@@ -36,6 +36,11 @@ class Dpo(ObjectiveSettings):
         description="sigmoid: DPO as published. ipo: stops pushing once the margin is 1 / (2 beta), so it overfits less "
         "(arXiv 2310.12036). hinge: stops at a margin of 1 (SLiC, arXiv 2305.10425).",
     )
+    sft_weight: float = Field(
+        0.0, ge=0, le=10, title="Pull towards the better answer",
+        description="How much the better answer itself is learnt, as in fine-tuning on it, beside being told from the worse one. "
+        "0: DPO as published, which may make both less likely. arXiv 2404.19733, 2407.21783.",
+    )
     label_smoothing: float = advanced(
         0.0, ge=0, lt=0.5, title="Label smoothing",
         description="The share of pairs you expect to be labelled the wrong way round. Works with the sigmoid loss.",
@@ -54,9 +59,11 @@ class Dpo(ObjectiveSettings):
 
     def score(self, scorer: "Scorer", batch: Batch) -> Scored:
         """Per ranking, the mean loss over its pairs; summed over rankings."""
-        ratios = scorer.logprobs(batch["input_ids"], batch["labels"]) - batch["reference"]  # [rows]
+        logprobs = scorer.logprobs(batch["input_ids"], batch["labels"])  # [rows]
+        ratios = logprobs - batch["reference"]
         better, worse, share = batch["better"], batch["worse"], batch["share"]
-        loss = (self._losses(ratios, batch) * share).sum()
+        losses = self._losses(ratios, batch) - self.sft_weight * (logprobs / _tokens(batch))[better]
+        loss = (losses * share).sum()
         rewards = self.beta * ratios
         margins = rewards[better] - rewards[worse]
         return Scored(loss, {
@@ -73,7 +80,7 @@ class Dpo(ObjectiveSettings):
         import torch.nn.functional as F
 
         if self.loss == "ipo":  # per token, as its authors confirmed to TRL: sums would grow with the answers' lengths
-            ratios = ratios / (batch["labels"] != IGNORED).sum(1).clamp(min=1)
+            ratios = ratios / _tokens(batch)
             return (ratios[batch["better"]] - ratios[batch["worse"]] - 1 / (2 * self.beta)) ** 2
         delta = self.beta * (ratios[batch["better"]] - ratios[batch["worse"]])
         if self.loss == "hinge":
@@ -81,3 +88,6 @@ class Dpo(ObjectiveSettings):
         return -(1 - self.label_smoothing) * F.logsigmoid(delta) - self.label_smoothing * F.logsigmoid(-delta)
 
 
+def _tokens(batch: Batch) -> "torch.Tensor":
+    """Tokens of each answer: [rows]."""
+    return (batch["labels"] != IGNORED).sum(1).clamp(min=1)

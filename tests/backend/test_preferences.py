@@ -158,6 +158,19 @@ def test_direct_preference_optimisation(loss: str, tiny_model: Path, tokenizer: 
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", [0, 1])
+def test_the_pull_towards_the_better_answer(row: int, tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    """TRL's loss "sft" beside "sigmoid", of one pair: of several it takes the mean over all tokens, and the paper over answers."""
+    reference, policy = load(tiny_model), load(tiny_model, seed=1)
+    arguments = DPOConfig(**settings(tmp_path), beta=0.3, loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.7])
+    trainer = DPOTrainer(policy, ref_model=reference, args=arguments, train_dataset=trl_rows().select([row]), processing_class=tokenizer)
+    theirs = trainer.compute_loss(policy.eval(), one_batch(trainer))
+    objective = parse({"name": "dpo", "beta": 0.3, "sft_weight": 0.7})
+    ours = objective.collate(with_reference(made(pairs(), tokenizer)[row : row + 1], reference), 0)
+    torch.testing.assert_close(our_loss(objective, Scorer(policy, policy), ours), theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("weight", [1.0, 1.7])
 def test_kahneman_tversky_optimisation(weight: float, tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     reference, policy = load(tiny_model), load(tiny_model)

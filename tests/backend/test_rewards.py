@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.errors import UserError
-from backend.rewards import Answered, RewardSettings
+from backend.rewards import Answered, RewardSettings, in_margins
 from backend.specs import parse_spec
 
 
@@ -47,6 +47,17 @@ def test_a_reward_model_counts_by_its_weight() -> None:
     answered = [Answered([{"role": "user", "content": "?"}], text, True) for text in ("yes", "no no no")]
     settings = RewardSettings(most_words=1, reward_run="judge", reward_run_weight=0.5)
     assert settings.judge(answered, lambda said: [float(len(each[-1]["content"])) for each in said]) == [1 + 1.5, 0 + 4.0]
+
+
+def test_an_answer_without_an_end_or_a_word_costs_something_before_a_reward_model() -> None:
+    answered = [Answered([{"role": "user", "content": "?"}], text, finished) for text, finished in (("it", True), ("it", False), (" ", True))]
+    settings = RewardSettings(reward_run="judge", reward_run_weight=0.5, unfinished_cost=4)
+    assert settings.judge(answered, lambda said: [2.0] * len(said)) == [1.0, -1.0, -1.0]
+
+
+def test_rewards_are_told_in_margins_unless_the_model_hardly_tells_answers_apart() -> None:
+    assert in_margins(lambda said: [3.0, -5.0], 4.0)([]) == [0.75, -1.25]
+    assert in_margins(lambda said: [0.3, -0.1], 0.2)([]) == [0.3, -0.1]
 
 
 def test_a_pattern_that_would_take_for_ever_counts_as_not_found() -> None:

@@ -120,14 +120,15 @@ def train(page: Page, method: str, *, steps: int, name: str) -> None:
     if another.is_visible():
         another.click()
     page.get_by_role("radio", name=method, exact=True).check()
-    if not page.locator("#training-max_steps").is_visible():
-        page.get_by_role("button", name="Training settings").click()
-    fill(page, "training-max_steps", str(steps))
+    for field, part in (("training-max_steps", "Training settings"), ("training-evaluate_every", "Advanced")):
+        if not page.locator(f"#{field}").is_visible():
+            page.get_by_role("button", name=part).last.click()
+            expect(page.locator(f"#{field}")).to_be_visible()
+    page.wait_for_timeout(1000)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
+    fill(page, "training-evaluate_every", str(steps))  # the probes' answers take longer than the steps
     fill(page, "training-batch_size", "2")  # what is shown is that it trains, not what it learns
     fill(page, "training-validation_share", "0.01")
-    if not page.locator("#training-evaluate_every").is_visible():
-        page.get_by_role("button", name="Advanced").last.click()
-    fill(page, "training-evaluate_every", str(steps))  # the probes' answers take longer than the steps
+    fill(page, "training-max_steps", str(steps))
     fill(page, "run-name", name)
     expect(page.locator("#plan")).to_contain_text(f"{steps}, that is", timeout=60_000)
     expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)
