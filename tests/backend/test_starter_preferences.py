@@ -85,7 +85,7 @@ def test_the_command_makes_every_run_and_prints_its_line(
     assert [row[0] for row in table] == [stage.title for stage in alignment.STAGES.values()]
     assert all(row[2] == "2" for row in table)  # steps
     assert "of 4 (" in table[0][6] and all("of 4 (" in row[7] for row in table[1:])  # accuracy of the judge, habit of the others
-    assert all("→" in row[4] and "of 12)" in row[5] for row in table[2:])  # reward and KL of those that try
+    assert all("→" in row[4] and f"of {alignment.KL_TARGET:g})" in row[5] for row in table[2:])  # reward and KL of those that try
 
 
 @pytest.fixture(params=["tiny", "starter"])
