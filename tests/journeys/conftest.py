@@ -113,6 +113,15 @@ def fill(page: Page, elem_id: str, value: str) -> None:
     page.locator(f"#{elem_id} textarea, #{elem_id} input").first.fill(value)
 
 
+def unfold(page: Page, part: str, field: str) -> None:
+    """Open the part of the form that has a setting."""
+    if page.locator(f"#{field}").is_visible():
+        return
+    page.get_by_role("button", name=part).last.click()
+    expect(page.locator(f"#{field}")).to_be_visible()
+    page.wait_for_timeout(1000)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
+
+
 def train(page: Page, method: str, *, steps: int, name: str) -> None:
     """Set a short run up by clicks, start it, and wait until it is done."""
     to_tab(page, "Train")
@@ -120,11 +129,8 @@ def train(page: Page, method: str, *, steps: int, name: str) -> None:
     if another.is_visible():
         another.click()
     page.get_by_role("radio", name=method, exact=True).check()
-    for field, part in (("training-max_steps", "Training settings"), ("training-evaluate_every", "Advanced")):
-        if not page.locator(f"#{field}").is_visible():
-            page.get_by_role("button", name=part).last.click()
-            expect(page.locator(f"#{field}")).to_be_visible()
-    page.wait_for_timeout(1000)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
+    unfold(page, "Training settings", "training-max_steps")
+    unfold(page, "Advanced", "training-evaluate_every")
     fill(page, "training-evaluate_every", str(steps))  # the probes' answers take longer than the steps
     fill(page, "training-batch_size", "2")  # what is shown is that it trains, not what it learns
     fill(page, "training-validation_share", "0.01")
@@ -140,8 +146,7 @@ def train(page: Page, method: str, *, steps: int, name: str) -> None:
 def ask_both(page: Page, question: str) -> None:
     """Ask, and wait until both sides have answered to the end."""
     expect(page.locator("#chat-prompt")).to_be_visible()
-    if not page.locator("#chat-left-max_tokens").is_visible():
-        page.get_by_role("button", name="How answers are made").click()
+    unfold(page, "How answers are made", "chat-left-max_tokens")
     fill(page, "chat-left-max_tokens", "12")
     fill(page, "chat-prompt", question)
     page.locator("#chat-send").click()

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import engine_is_ready, fill, picture, to_tab
+from tests.journeys.conftest import engine_is_ready, fill, picture, to_tab, unfold
 
 
 def ask(page: Page, question: str) -> None:
@@ -22,7 +22,7 @@ def test_votes_cast_in_chat_reach_the_scoreboard(visit) -> None:
     for side in ("left", "right"):  # the same model twice, the right one wilder
         page.locator(f"#chat-{side}-model input").fill("Base · starter")
         page.keyboard.press("Enter")
-    page.get_by_role("button", name="How answers are made").click()
+    unfold(page, "How answers are made", "chat-left-max_tokens")
     page.locator("#chat-same input").click()
     for side, temperature in (("left", "0"), ("right", "2")):
         expect(page.locator(f"#chat-{side}-settings")).to_be_visible()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.journeys.conftest import ROOT, Studio, answers, engine_is_ready, fill, to_tab
+from tests.journeys.conftest import ROOT, Studio, answers, engine_is_ready, fill, to_tab, unfold
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path
     page.goto(url)
     engine_is_ready(page)
     to_tab(page, "Train")
-    page.get_by_role("button", name="Training settings").click()
+    unfold(page, "Training settings", "training-max_steps")
     fill(page, "training-max_steps", "200")
     fill(page, "training-batch_size", "2")
     expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)

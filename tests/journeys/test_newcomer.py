@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backend.data.starter import keeps_three_lines
-from tests.journeys.conftest import ask_both, engine_is_ready, fill, picture, points, to_tab, train
+from tests.journeys.conftest import ask_both, engine_is_ready, fill, picture, points, to_tab, train, unfold
 
 pytestmark = pytest.mark.browser
 SLOW = pytest.mark.skipif(os.environ.get("STUDIO_SLOW") != "1", reason="the other methods stand for it; STUDIO_SLOW=1 clicks through all six")
@@ -71,7 +71,7 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     page = visit()
     engine_is_ready(page)
     to_tab(page, "Train")
-    page.get_by_role("button", name="Training settings").click()
+    unfold(page, "Training settings", "training-max_steps")
     fill(page, "training-max_steps", "40")
     fill(page, "run-name", "to be stopped")
     expect(page.locator("#plan")).to_contain_text("40, that is", timeout=60_000)
@@ -107,7 +107,7 @@ def test_runs_are_compared_renamed_and_deleted(visit):
     engine_is_ready(page)
     to_tab(page, "Runs")
     page.locator("#run-table button", has_text="journey LoRA").click()
-    page.get_by_label("compare journey Prefix").check()
+    page.get_by_label("compare journey Prompt").check()
     expect(page.locator("#runs-plot .live-plot-runs li")).to_have_count(2)
     picture(page, "runs")
     page.get_by_role("tab", name="Settings", exact=True).click()

@@ -95,7 +95,6 @@ def learn_the_mixture(page: Page) -> None:
     """Two short steps; few rows are held out, so that few answers are waited for."""
     page.locator("#data-train").click()
     expect(page.locator("#pick-data input")).to_have_value(re.compile("Reviews and three lines"))
-    page.get_by_role("button", name="Training settings").click()
     train(page, "LoRA", steps=2, name="learns a mixture")
     picture(page, "workshop-run")
 

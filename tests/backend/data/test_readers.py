@@ -337,6 +337,7 @@ def archive(kind: str) -> bytes:
         (parquet_bytes(CATS)[:-9], "damaged or incomplete Parquet"),
         (parquet_bytes(CATS)[:40] + b"\xff" * 40 + parquet_bytes(CATS)[80:], "damaged or incomplete Parquet"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_data_is_refused_with_its_kind(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(UserError, match=said) as refusal:
