@@ -9,10 +9,11 @@ import gradio as gr
 import psutil
 
 from app.api import public_api
+from app.beats import beat_in_view
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
 from app.doors import Password, doors, is_loopback
-from app.event_options import QUIET, TICK
+from app.event_options import QUIET
 from app.label.tab import label_tab
 from app.queue_line import queue_line
 from app.runs_tab import runs_tab
@@ -23,7 +24,7 @@ from backend.errors import UserError
 from backend.models import available
 from backend.objectives import all_objectives
 from backend.workspace import Workspace
-from components.header import header, header_html
+from components.header import Standing, header
 from components.live_plot import LIVE_PLOT_CSS, static_paths
 from components.row_editor import ROW_EDITOR_CSS
 from components.text import gigabytes
@@ -76,7 +77,7 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
 def build(studio: Studio) -> gr.Blocks:
     """The page, laid out and wired."""
     with gr.Blocks(title="Fine-Tuning Studio", analytics_enabled=False, fill_width=True) as page:
-        top = header(_header(studio))
+        header(studio.workspace.root, partial(standing, studio))
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with gr.Tab("Data", id="data") as data_page:
                 data = data_tab(studio)
@@ -91,7 +92,7 @@ def build(studio: Studio) -> gr.Blocks:
                 chat = chat_tab(studio)
         public_api(studio)
 
-        gr.Timer(2.0).tick(on(studio, on_header), top, top, **TICK)
+        beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
         # a tab shows what has happened elsewhere when one comes to it
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]
         pickers = [train.form[name] for name in ("data", "base_model", "start_from", *judges)]
@@ -157,7 +158,7 @@ def _to_setup(filled: dict[str, Any], names: list[str]) -> tuple[Any, ...]:
     return gr.update(selected="train"), None, *shown, *(filled.get(name, gr.skip()) for name in names)
 
 
-def _header(studio: Studio) -> str:
+def standing(studio: Studio) -> Standing:
     """What the engine is doing, in a few words."""
     status = studio.engine.status()
     words = {
@@ -176,10 +177,4 @@ def _header(studio: Studio) -> str:
     memory = psutil.virtual_memory()
     used = f"memory {(memory.total - memory.available) / 1e9:.1f} of {gigabytes(memory.total)}"
     machine = f"{status.device} · {used}" if status.device else used
-    return header_html(studio.workspace.root, state=status.state, words=words, machine=machine)
-
-
-def on_header(studio: Studio, shown: str) -> Any:
-    """The header anew, if it changed."""
-    fresh = _header(studio)
-    return gr.skip() if fresh == shown else fresh
+    return {"state": status.state, "words": words, "machine": machine}

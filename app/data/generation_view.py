@@ -77,7 +77,9 @@ def generation_view(studio: Studio) -> GenerationView:
 def wire_generation_view(studio: Studio, view: GenerationView, desk: Desk) -> None:
     """Tie it to its files and to the desk."""
     told = [view.seen, *view.moving]
-    gr.Timer(2.0).tick(on(studio, on_tick), [view.opened, view.seen, desk.place], told, **TICK)
+    timer = gr.Timer(2.0, active=False)
+    timer.tick(on(studio, on_tick), [view.opened, view.seen], told, **TICK)
+    desk.place.change(lambda place: gr.Timer(active=place == "generate"), desk.place, timer, **QUIET)
     view.stop.click(on(studio, on_stop), view.opened, told, **QUIET)
     view.resume.click(on(studio, on_resume), view.opened, told, **QUIET)
     view.queue.change(on(studio, on_decided), view.opened, view.save, **QUIET)
@@ -97,9 +99,9 @@ def shown(studio: Studio, id: str | None) -> Updates:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def on_tick(studio: Studio, id: str | None, seen: Seen | None, place: str) -> Updates:
+def on_tick(studio: Studio, id: str | None, seen: Seen | None) -> Updates:
     """Only what has changed is told."""
-    if id is None or place != "generate":
+    if id is None:
         return (gr.skip(),) * 8
     generation = Generations(studio.workspace).get(id)
     now = _seen(studio, generation)

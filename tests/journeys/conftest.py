@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 180
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine is no fault of the page
 
 
 @dataclass
@@ -113,13 +114,13 @@ def fill(page: Page, elem_id: str, value: str) -> None:
     page.locator(f"#{elem_id} textarea, #{elem_id} input").first.fill(value)
 
 
-def unfold(page: Page, part: str, field: str) -> None:
-    """Open the part of the form that has a setting."""
+def unfold(page: Page | Locator, part: str, field: str) -> None:
+    """Open the part of a form that has a setting."""
     if page.locator(f"#{field}").is_visible():
         return
     page.get_by_role("button", name=part).last.click()
     expect(page.locator(f"#{field}")).to_be_visible()
-    page.wait_for_timeout(1000)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
+    time.sleep(1)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
 
 
 def train(page: Page, method: str, *, steps: int, name: str) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import engine_is_ready, fill, picture, to_tab, train
+from tests.journeys.conftest import engine_is_ready, fill, picture, to_tab, train, unfold
 
 
 def passed(page: Page) -> int:
@@ -22,9 +22,9 @@ def test_tasks_are_generated_reviewed_and_learnt(visit) -> None:
     engine_is_ready(page)
     to_tab(page, "Data")
     page.locator("#data-generate").click()
+    unfold(page.locator("#data-generate-page"), "Advanced", "generate-max_tokens")
     fill(page, "generate-name", "in my manner")
     fill(page, "generate-wanted", "2")
-    page.locator("#data-generate-page").get_by_role("button", name="Advanced").click()
     fill(page, "generate-max_tokens", "64")
     fill(page, "generate-prompts_at_once", "1")
     page.locator("#generate-answers input").click()

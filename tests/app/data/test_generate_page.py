@@ -97,12 +97,11 @@ def test_the_page_opens_on_what_is_not_over_and_else_on_a_new_one(studio: Studio
 
 
 def test_a_tick_tells_only_what_is_new(studio: Studio, generation: Generation) -> None:
-    assert all(update == on_tick(studio, None, None, "generate")[0] for update in on_tick(studio, generation.id, None, "look"))
-    seen, progress, *_ = on_tick(studio, generation.id, None, "generate")
+    seen, progress, *_ = on_tick(studio, generation.id, None)
     assert "waiting for its turn" in progress and "rejected 1 (1 repeat)" in progress
-    assert on_tick(studio, generation.id, seen, "generate") == on_tick(studio, None, None, "generate")
+    assert on_tick(studio, generation.id, seen) == on_tick(studio, None, None)
     generation.keep([candidate(3)])
-    assert "3 passed the filter" in on_tick(studio, generation.id, seen, "generate")[1]
+    assert "3 passed the filter" in on_tick(studio, generation.id, seen)[1]
 
 
 def test_a_generation_is_stopped_and_resumed_from_the_page(studio: Studio, generation: Generation) -> None:
