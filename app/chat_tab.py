@@ -82,7 +82,7 @@ class ChatTab:
 
 def chat_tab(studio: Studio) -> ChatTab:
     """Lay out the tab inside the current `gr.Tab` and wire it."""
-    choices = speaker_choices(studio)
+    choices = speaker_choices(studio, live=True)
     left, right = default_speakers(choices)
     lead("Ask two models the same question and read the answers side by side.")
     talk = gr.State(Talk(empty=_placeholder(choices)))
@@ -139,10 +139,15 @@ def _wire_looks(studio: Studio, chat: DualChat, talk: gr.State, soft_prompt: gr.
 # Who can speak.
 
 
-def speaker_choices(studio: Studio, *, keep: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(label, value) of every base model and the newest runs with a result; those in `keep` too, if they still exist."""
-    runs = studio.runs.with_result()
+def speaker_choices(studio: Studio, *, keep: Sequence[str] = (), live: bool = False) -> list[tuple[str, str]]:
+    """(label, value) of every base model and the newest runs with a result; those in `keep` too, if they still exist.
+
+    With `live`, the run that trains now as well: it answers with its weights as they are at the moment.
+    """
+    training = studio.engine.live() if live else None
+    runs = [run for run in studio.runs.with_result() if not training or run.id != training.id]
     shown = [run for number, run in enumerate(runs) if number < OFFERED or f"run:{run.id}" in keep]
+    shown = [training, *shown] if training else shown
     bases = dict.fromkeys([*available(studio.workspace), *(run.spec.base_model for run in shown)])
     return [*((_base_label(name), f"base:{name}") for name in bases), *((_run_label(run), f"run:{run.id}") for run in shown)]
 
@@ -162,7 +167,7 @@ def on_refresh(studio: Studio, talk: Talk, left: str, right: str) -> list[Any]:
 
     Keeps what is chosen; where a run is gone, or nothing was chosen or said yet, the default steps in.
     """
-    choices = speaker_choices(studio, keep=(left, right))
+    choices = speaker_choices(studio, keep=(left, right), live=True)
     values = {value for _, value in choices}
     first, second = default_speakers(choices)
     left = left if left in values else first
@@ -175,9 +180,9 @@ def on_refresh(studio: Studio, talk: Talk, left: str, right: str) -> list[Any]:
 def on_chat_with(studio: Studio, run_id: str) -> list[Any]:
     """Updates for `ChatTab.pickers`: a run on the right, the base it was trained on on the left."""
     run = studio.runs.get(run_id)
-    if not run.has_result:
+    choices = speaker_choices(studio, keep=(f"run:{run.id}",), live=True)
+    if f"run:{run.id}" not in {value for _, value in choices}:
         raise UserError(f"{run.label['name']} has no result to chat with yet. Let it finish, or resume it.")
-    choices = speaker_choices(studio, keep=(f"run:{run.id}",))
     return [gr.update(choices=choices, value=f"base:{run.spec.base_model}"), gr.update(choices=choices, value=f"run:{run.id}")]
 
 
@@ -186,7 +191,8 @@ def _base_label(name: str) -> str:
 
 
 def _run_label(run: Run) -> str:
-    return f"{run.label['name']} · {run.spec.method.title} · {run.status}"
+    status = "live, as it trains" if run.status == "training" else run.status
+    return f"{run.label['name']} · {run.spec.method.title} · {status}"
 
 
 def _placeholder(choices: Sequence[tuple[str, str]]) -> str:
@@ -414,4 +420,8 @@ def _soft_prompt_invitation() -> str:
 
 def _name(studio: Studio, speaker: str) -> str:
     runs = _runs_of(studio, [speaker])
-    return runs[0].label["name"] if runs else _base_label(speaker.removeprefix("base:"))
+    if not runs:
+        return _base_label(speaker.removeprefix("base:"))
+    live = studio.engine.live()
+    step = f" at step {live.progress().step}" if live and live.id == runs[0].id else ""
+    return runs[0].label["name"] + step

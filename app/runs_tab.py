@@ -9,7 +9,7 @@ import gradio as gr
 from app.event_options import QUIET, TICK
 from app.following import Following, catch_up, follow
 from app.studio import Studio, on
-from app.train_tab import can_chat, continue_button
+from app.train_tab import chat_button, continue_button
 from backend.errors import UserError
 from backend.events import ENDED
 from backend.headless import describe_event
@@ -181,7 +181,7 @@ def _buttons(studio: Studio, run_id: str, following: Following) -> tuple[Any, An
     status, run = following.runs[run_id].progress.status, studio.runs.get(run_id)
     ended = status in ENDED
     return (
-        gr.update(visible=ended and can_chat(run)), continue_button(run, ended=ended),
+        chat_button(studio, run, ended=ended), continue_button(run, ended=ended),
         gr.update(visible=not ended, interactive=not studio.engine.stopping(run_id)),
         gr.update(visible=status in ("stopped", "interrupted", "failed")),
         gr.update(visible=ended),

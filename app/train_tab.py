@@ -337,9 +337,16 @@ def _panel(studio: Studio, run_id: str, following: Following | None) -> tuple[An
     following.stopping = studio.engine.stopping(run_id)
     return (
         progress_html(followed.label, progress, stopping=following.stopping), probes_html(progress),
-        gr.update(visible=not ended, interactive=not following.stopping), gr.update(visible=ended and can_chat(run)),
+        gr.update(visible=not ended, interactive=not following.stopping), chat_button(studio, run, ended=ended),
         continue_button(run, ended=ended),
     )
+
+
+def chat_button(studio: Studio, run: Run, *, ended: bool) -> Any:
+    """To chat with what a run made, or with what it is at the moment."""
+    live = studio.engine.live()
+    is_live = live is not None and live.id == run.id
+    return gr.update(value="Ask it as it is now" if is_live else "Chat with it", visible=is_live or (ended and can_chat(run)))
 
 
 def can_chat(run: Run) -> bool:

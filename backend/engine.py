@@ -5,6 +5,7 @@ knows it can read back from the folders: after a restart the queue stands in its
 interrupted.
 """
 
+import errno
 import logging
 import queue
 import threading
@@ -130,6 +131,11 @@ class Engine:
         asked = self._stops.get(job_id)
         return asked is not None and asked.is_set()
 
+    def live(self) -> Run | None:
+        """The run that trains now, where it can be asked meanwhile: with its weights as they are."""
+        current = self._current
+        return current if isinstance(current, Run) and self._shelf.is_live(current.id) else None
+
     def delete(self, job_id: str) -> None:
         """Remove a job's folder. Raises `UserError` while it is worked on or waits."""
         job = self._job(job_id)
@@ -241,9 +247,23 @@ class Engine:
             log.error("the worker met a fault with %s %s\n%s", job.noun, job_id, traceback.format_exc())
             _give_up(job, error)
         finally:
+            self._see_to_its_end(job)
             with self._lock:
                 self._current = None
                 self._stops.pop(job_id, None)
+
+    def _see_to_its_end(self, job: Job) -> None:
+        """Where the disk was too full to write a job's end, wait for room and write it: the next job needs room too."""
+        while job.status not in ENDED:
+            try:
+                message = f"The disk was full, so the end of this {job.noun} could not be written. Resume it: there is room again."
+                job.events.append("finished", status="interrupted", message=message)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    return  # its folder is gone
+                self._failure = f"The disk of {self.workspace.root} is full. Make room, and the studio goes on by itself."
+                time.sleep(1)
+        self._failure = ""
 
     def _get_ready(self) -> None:
         """Load the libraries and unpack the starter model. Without that model the rest still works."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,7 @@ class Shelf:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.runs = workspace, Runs(workspace)
         self._loaded: OrderedDict[Key, Any] = OrderedDict()  # an answerer, or a judge
+        self._lent: dict[str, Answerer] = {}  # by runs that train now
         self._lock = threading.RLock()
 
     def get(self, speaker: Speaker) -> Answerer:
@@ -86,7 +88,7 @@ class Shelf:
         with self._lock:
             if speaker.kind == "base":
                 return self._base(models.locate(speaker.name, self.workspace))
-            return self._adapted(self.runs.get(speaker.name))
+            return self._lent.get(speaker.name) or self._adapted(self.runs.get(speaker.name))
 
     def judge(self, run_id: str) -> Judge:
         """The reward model of a run, loaded if need be. Raises `UserError`."""
@@ -98,7 +100,20 @@ class Shelf:
         """Whether a speaker's weights are in memory, so that it can answer at once."""
         if speaker.kind == "base":
             return ("base", str(models.locate(speaker.name, self.workspace)), 0) in self._loaded
-        return _key(self.runs.get(speaker.name)) in self._loaded
+        return self.is_live(speaker.name) or _key(self.runs.get(speaker.name)) in self._loaded
+
+    @contextmanager
+    def lend(self, run_id: str, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+        """Let a run that trains answer with its weights as they are at the moment, for the length of a `with` block."""
+        self._lent[run_id] = model, tokenizer
+        try:
+            yield
+        finally:
+            del self._lent[run_id]
+
+    def is_live(self, run_id: str) -> bool:
+        """Whether a run answers with the weights it is training."""
+        return run_id in self._lent
 
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""

@@ -9,6 +9,7 @@
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from backend.events import RunEvent
@@ -43,7 +44,7 @@ class Run(Job):
         """Train, from the last checkpoint on."""
         from backend.training import train
 
-        train(self.spec, self, self.events.append, means.should_stop, turn=means.turns.take)
+        train(self.spec, self, self.events.append, means.should_stop, turn=means.turns.take, lend=partial(means.shelf.lend, self.id))
 
     @property
     def checkpoints(self) -> Path:

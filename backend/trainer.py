@@ -4,6 +4,7 @@ Ours: how batches are made (like lengths together), how the loss is computed (on
 to evaluate, how a checkpoint is written (whole or not at all), and what happens on NaN and on stop.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from backend.device import device, process_memory_bytes
 from backend.evaluation import Measured, Sums, in_order, measure
@@ -27,7 +28,8 @@ from backend.specs import RunSpec
 
 Emit = Callable[..., Any]
 Turn = Callable[[], AbstractContextManager[None]]
-MANIFEST = "manifest.json"  # of a finished folder: its files and their sizes
+Lend = Callable[[torch.nn.Module, PreTrainedTokenizerBase], AbstractContextManager[None]]
+MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
 SAVING_SHARE = 0.05  # of the time: checkpoints are skipped while writing them would take more
 
 
@@ -39,11 +41,17 @@ class Stopped(Exception):
     """Somebody asked the run to stop before training began."""
 
 
-class Reporter:
-    """Where a run's trainer tells what happens, and asks whether to go on."""
+class StepBrokenOff(Exception):
+    """Somebody asked the run to stop between two micro-batches of a step."""
 
-    def __init__(self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext) -> None:
-        self.emit, self.should_stop, self.turn = emit, should_stop, turn
+
+class Reporter:
+    """Where a run's trainer tells what happens, asks whether to go on, and lends what it trains to who wants to ask it."""
+
+    def __init__(
+        self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext()
+    ) -> None:
+        self.emit, self.should_stop, self.turn, self.lend = emit, should_stop, turn, lend
         self.peak_memory_bytes = 0
 
     def stop_if_asked(self) -> None:
@@ -79,9 +87,25 @@ class StudioTrainer(Trainer):
         self.step_tokens = 0
         self.step_sums = Sums()
         self.scorer: Scorer | RewardScorer | None = None
+        self.dice: list[torch.Tensor] | None = None  # as they lay after the last whole step this process made
         self.loss_is_scaled_for_ga = True
         super().__init__(model, _arguments(spec, schedule, checkpoints), callbacks=[_Conductor(self)])
         self.loss_is_scaled_for_ga = True
+
+    def train(self, resume_from_checkpoint: str | None = None) -> None:
+        """Train to the end or to where it is stopped. Raises `Stopped` where that is before the first step."""
+        try:
+            super().train(resume_from_checkpoint=resume_from_checkpoint)
+        except StepBrokenOff:
+            if self.step == 0:
+                raise Stopped from None
+            self._keep_last_whole_step()
+
+    def _keep_last_whole_step(self) -> None:
+        """A checkpoint as if the step that was broken off had never begun; nothing of it has reached the weights."""
+        if self.dice is not None and not is_whole(self.checkpoints / f"step-{self.step}"):
+            _lay_dice(self.dice)
+            self._save_checkpoint(self.model, None)
 
     # -- batches and loss
 
@@ -95,6 +119,8 @@ class StudioTrainer(Trainer):
         return self.accelerator.gather(weight).sum() if self.args.world_size > 1 else weight
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        if self.report.should_stop():
+            raise StepBrokenOff
         self.step_tokens += int(inputs["lengths"].sum())
         with self.report.turn():
             loss = super().training_step(model, inputs, num_items_in_batch)
@@ -257,6 +283,7 @@ class _Conductor(TrainerCallback):
             self.trainer.evaluate()  # a stop came before it
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.trainer.dice = _dice()
         if self.trainer.report.should_stop():
             control.should_training_stop = control.should_save = True
         elif self._is_due(state):
@@ -266,32 +293,86 @@ class _Conductor(TrainerCallback):
         return state.global_step % self.trainer.schedule.evaluate_every == 0 or state.global_step == state.max_steps
 
 
+def _dice() -> list[torch.Tensor]:
+    """How the dice of dropout lie: of the CPU, then of each GPU."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _lay_dice(dice: list[torch.Tensor]) -> None:
+    torch.set_rng_state(dice[0])
+    if dice[1:]:
+        torch.cuda.set_rng_state_all(dice[1:])
+
+
 def put_in_place(partial_folder: Path, place: Path) -> None:
     """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
     (partial_folder / MANIFEST).unlink(missing_ok=True)  # of a folder this one was copied from
-    files = {file.name: file.stat().st_size for file in sorted(partial_folder.iterdir())}
-    (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": files}, indent=1))
+    files = sorted(partial_folder.iterdir())
+    manifest = {
+        "v": 1, "bytes": {file.name: file.stat().st_size for file in files}, "sha256": {file.name: _sha256(file) for file in files},
+    }  # fmt: skip
+    (partial_folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for file in partial_folder.iterdir():
         with file.open("rb") as content:
             os.fsync(content.fileno())
+    before = place.with_name(f".{place.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
     if place.exists():
-        shutil.rmtree(place)
+        place.rename(before)  # gone in an instant: a kill while it is cleared away costs nothing
     partial_folder.rename(place)
+    _keep_names(place.parent)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file a checkpoint was saved with is there at its full size."""
+    """Whether every file a folder was saved with is there at its full size. Quick: asked at every look and every save."""
     try:
-        files = json.loads((folder / MANIFEST).read_text())["bytes"]
-        return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError):
+        sizes = json.loads((folder / MANIFEST).read_text())["bytes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def is_proven(folder: Path) -> bool:
+    """Whether every file is, byte for byte, what was saved.
+
+    Reads all of it, gigabytes for a large model and full training, so only a resume asks: there a wrong byte would go on
+    into every later step. A folder saved before manifests had hashes is judged by its sizes.
+    """
+    if not is_whole(folder):
+        return False
+    try:
+        hashes = json.loads((folder / MANIFEST).read_text()).get("sha256", {})
+        return all(_sha256(folder / name) == digest for name, digest in hashes.items())
+    except (OSError, AttributeError):
         return False
 
 
 def whole_checkpoints(checkpoints: Path) -> list[Path]:
-    """Checkpoints one can resume from, newest first."""
+    """Checkpoints that are there at their full size, newest first."""
     folders = sorted(checkpoints.glob("step-*"), key=lambda folder: int(folder.name.removeprefix("step-")), reverse=True)
     return [folder for folder in folders if is_whole(folder)]
+
+
+def newest_checkpoint(checkpoints: Path) -> Path | None:
+    """The newest one that can be resumed from; older ones are read only where newer ones prove damaged."""
+    return next(filter(is_proven, whole_checkpoints(checkpoints)), None)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _keep_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that a power cut does not undo a renaming."""
+    if os.name == "nt":
+        return  # which opens no folders
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _arguments(spec: RunSpec, schedule: Schedule, checkpoints: Path) -> TrainingArguments:

@@ -7,7 +7,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from backend.rewards import Judge, RewardSettings, in_margins
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Diverged, Reporter, Stopped, StudioTrainer, put_in_place, whole_checkpoints
+from backend.trainer import Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn, newest_checkpoint, put_in_place
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
@@ -60,13 +60,14 @@ class Ready:
 
 def train(
     spec: RunSpec, run: Run, emit: Callable[..., Any], should_stop: Callable[[], bool],
-    *, turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    *, turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(),
 ) -> Status:
     """Train a run from its start, or from its newest checkpoint; returns how it ended. Never raises for the run's faults.
 
-    `turn` makes the context under which the device is used, for one micro-step at a time.
+    `turn` makes the context under which the device is used, for one micro-step at a time, and `lend` one during which the
+    model may answer others, in turns of their own: with no gradients and no dropout, so that the curve stays what it is.
     """
-    report = Reporter(emit, should_stop, turn)
+    report = Reporter(emit, should_stop, turn, lend)
     outcome: dict[str, Any]
     try:
         outcome = _train(spec, run, report)
@@ -81,8 +82,25 @@ def train(
         outcome = {"status": "failed", "message": _in_plain_words(error)}
     finally:
         release_memory()
-    emit("finished", **outcome, peak_memory_bytes=report.peak_memory_bytes)
+    _clear_half_written(run)
+    _tell_the_end(run, emit, {**outcome, "peak_memory_bytes": report.peak_memory_bytes})
+    if outcome["status"] == "done":  # and told so: a kill before that needs what is left to resume from
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
     return outcome["status"]
+
+
+def _clear_half_written(run: Run) -> None:
+    """What a save that failed left behind. On a full disk that makes room for the last words."""
+    for half in (run.checkpoints / ".writing", run.checkpoints / ".best.partial", run.folder / ".result.partial"):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _tell_the_end(run: Run, emit: Callable[..., Any], outcome: dict[str, Any]) -> None:
+    """Where not even that can be written, the run counts as interrupted, and is resumed like one."""
+    try:
+        emit("finished", **outcome)
+    except OSError as error:
+        log.error("the end of run %s could not be written (%s): %s", run.id, error, outcome["message"])
 
 
 def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
@@ -116,7 +134,7 @@ def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
     tokenizer = models.load_tokenizer(folder)
     assert spec.data.id is not None, "headless runs import their file before they get here"
     records = list(Datasets(run.workspace).iterate(spec.data.id, spec.data.version))
-    rows = make_rows(spec, records, tokenizer)
+    rows = make_rows(spec, records, tokenizer, before_each=report.stop_if_asked)
     if not rows.train:
         raise UserError("No row is left to learn from. Raise the maximum length, or choose other data.")
     steps = schedule(spec.training, len(rows.train))
@@ -158,10 +176,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     trainer = _trainer(model, spec, run, ready, report, autocast, reference)
     if checkpoint is None and isinstance(trainer, PolicyTrainer):
         trainer.evaluate(base=True)
-    if checkpoint is None:
-        trainer.train()
-    else:
-        trainer.resume(checkpoint)
+    with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
+        trainer.train() if checkpoint is None else trainer.resume(checkpoint)
     return _finish(run, ready, trainer)
 
 
@@ -251,8 +267,6 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> d
         trainer._save(str(partial))
     ready.tokenizer.save_pretrained(partial)
     put_in_place(partial, run.result)
-    if not stopped:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # nothing is left to resume
     return {
         "status": "stopped" if stopped else "done",
         "message": "" if stopped else trainer.ended_early,
@@ -264,8 +278,7 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> d
 def _newest_checkpoint(run: Run, report: Reporter) -> Path | None:
     """Where to go on from. Says so when a newer checkpoint was damaged and an older one has to do."""
     saved = [event for event in true_events(run.events.read()[0]) if event["kind"] == "saved" and not event["best"]]
-    whole = whole_checkpoints(run.checkpoints)
-    newest = whole[0] if whole else None
+    newest = newest_checkpoint(run.checkpoints)
     if saved and _step_of(newest) < saved[-1]["step"]:
         report.emit("warned", message=(
             f"The checkpoint of step {saved[-1]['step']} is missing or damaged; going on from step {_step_of(newest)} instead."

@@ -78,6 +78,9 @@ class Engine:
     def status(self) -> EngineStatus:
         return EngineStatus(self.state, "", "", None, 0)
 
+    def live(self) -> None:
+        return None
+
 
 @dataclass
 class Studio:

@@ -72,9 +72,9 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     engine_is_ready(page)
     to_tab(page, "Train")
     unfold(page, "Training settings", "training-max_steps")
-    fill(page, "training-max_steps", "40")
+    fill(page, "training-max_steps", "90")
     fill(page, "run-name", "to be stopped")
-    expect(page.locator("#plan")).to_contain_text("40, that is", timeout=60_000)
+    expect(page.locator("#plan")).to_contain_text("90, that is", timeout=60_000)
     page.locator("#start-run").click()
     page.wait_for_function(
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)",
@@ -90,6 +90,11 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     page.wait_for_function(
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x[0] === 1 && trace.x.length >= 2)"
     )
+    page.get_by_role("button", name="Ask it as it is now").click()
+    ask_both(page, "Why is the sky blue?")
+    expect(page.locator("#chat-right")).to_contain_text("at step")
+    picture(page, "chat-live")
+    to_tab(page, "Train")
     page.locator("#stop-run").click()
     expect(page.locator("#run-progress .status")).to_have_text("stopped", timeout=120_000)
 

@@ -1,0 +1,74 @@
+"""Chatting with a run while it trains: it answers with its weights as they are, and the curve stays what it is."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from backend.device import Turns
+from backend.errors import UserError
+from backend.events import ENDED
+from backend.inference import Playground, Shelf, Speaker
+from backend.jobs import Means
+from backend.runs import Run, true_events
+from backend.sampling import Sampling
+from backend.specs import RunSpec, parse_spec
+from backend.workspace import Workspace
+
+QUESTION = [{"role": "user", "content": "How do I descale a kettle?"}]
+
+
+def spec_of(dataset: Any, method: str) -> RunSpec:
+    dropout = {"dropout": 0.1} if method == "lora" else {}  # drawn from the global generator, which chatting must leave alone
+    return parse_spec({
+        "name": method, "data": {"id": dataset.id, "version": dataset.version}, "method": {"name": method, **dropout},
+        "training": {"max_steps": 8, "batch_size": 4, "evaluate_every": 4, "validation_share": 0.1, "learning_rate": 0.01},
+    })
+
+
+def curve(run: Run) -> list[tuple[int, float]]:
+    return [(event["step"], event["loss"]) for event in true_events(run.events.read()[0]) if event["kind"] in ("step", "evaluated")]
+
+
+def trained(workspace: Workspace, spec: RunSpec, *, meanwhile: Any = None) -> Run:
+    """A run trained as the engine does, with something going on beside it."""
+    run, shelf, turns = Run.create(workspace, spec), Shelf(workspace), Turns()
+    beside = threading.Thread(target=meanwhile or (lambda *_: None), args=(run, Playground(workspace, turns, shelf)))
+    beside.start()
+    run.perform(Means(lambda: False, turns, shelf))
+    beside.join(timeout=60)
+    assert run.status == "done" and not shelf.is_live(run.id)
+    return run
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "prefix", "adapter"])
+def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomness(workspace: Workspace, dataset: Any, method: str) -> None:
+    said: list[str] = []
+
+    def ask_again_and_again(run: Run, playground: Playground) -> None:
+        while run.status not in ENDED:
+            if playground.shelf.is_live(run.id):
+                said.append(playground.answer(Speaker("run", run.id), "How do I descale a kettle?", sampling=Sampling(temperature=1, max_tokens=8)).text)
+
+    quiet = trained(workspace, spec_of(dataset, method))
+    asked = trained(workspace, spec_of(dataset, method), meanwhile=ask_again_and_again)
+    assert said and curve(asked) == curve(quiet)
+
+
+def test_the_answer_comes_from_the_weights_of_the_moment(workspace: Workspace, dataset: Any) -> None:
+    """Learnt far enough, the same question greedily answered gets another answer."""
+    said: dict[int, str] = {}
+
+    def ask_along(run: Run, playground: Playground) -> None:
+        while run.status not in ENDED:
+            if playground.shelf.is_live(run.id):
+                said[run.progress().step] = playground.answer(Speaker("run", run.id), QUESTION[0]["content"], sampling=Sampling(temperature=0, max_tokens=8)).text
+
+    trained(workspace, spec_of(dataset, "full"), meanwhile=ask_along)
+    assert len(set(said.values())) > 1
+
+
+def test_a_run_that_neither_trains_nor_has_a_result_does_not_answer(workspace: Workspace, dataset: Any) -> None:
+    run = Run.create(workspace, spec_of(dataset, "lora"))
+    with pytest.raises(UserError, match="no result to chat with"):
+        Playground(workspace, Turns()).answer(Speaker("run", run.id), "Hello?")
