@@ -37,6 +37,7 @@ from backend.sampling import Sampling
 from backend.specs import RunSpec
 from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, whole_checkpoints
 
+HEADROOM = 0.75  # of the KL to stay under is aimed at: a controller swings about its aim
 GAIN = 1.0  # of the controller of KL: a run here has dozens of rounds, where the paper's 0.1 was for thousands
 
 
@@ -79,6 +80,7 @@ class PolicyTrainer:
         warmup = round(spec.training.warmup_share * schedule.total_steps)
         self.rate = get_scheduler(spec.training.schedule, self.optimizer, warmup, schedule.total_steps)
         self.kl_coefficient = self.settings.kl_coefficient
+        self.kl_aim = self.settings.kl_target and HEADROOM * self.settings.kl_target
         self.step = self.best_step = self.worse_in_a_row = self.evaluated_step = 0
         self.best_loss: float | None = None
         self.seconds_before = self.seconds_saving = 0.0
@@ -278,7 +280,7 @@ class PolicyTrainer:
             tokens_per_second=round(sum(len(answer.example.input_ids) for answer in answers) / seconds, 1), metrics=metrics,
         )
         self.kl_coefficient = max(
-            self.settings.kl_coefficient, next_coefficient(self.kl_coefficient, kl, self.settings.kl_target, gain=GAIN)
+            self.settings.kl_coefficient, next_coefficient(self.kl_coefficient, kl, self.kl_aim, gain=GAIN)
         )  # not below: every run begins at no distance, and would have let go of the reins by the time it counts
         if self.settings.most_kl is not None and kl > self.settings.most_kl:
             self.ended_early = f"Stopped early: answers are {kl:.1f} nats from where the run began, more than the {self.settings.most_kl:g} allowed."

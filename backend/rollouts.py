@@ -52,9 +52,9 @@ class RolloutSettings(RewardSettings, ObjectiveSettings):
         description="How much it costs to move away from the model one began with. Too low, and answers learn to cheat the reward.",
     )
     kl_target: float | None = advanced(
-        None, gt=0, le=1000, title="KL to aim at",
-        description="Raises the cost while answers are further from the start than this, and lets it fall back to the one above after. "
-        "Empty: the cost stays as it is.",
+        None, gt=0, le=1000, title="KL to stay under",
+        description="Raises the cost as answers come near this distance from the start, from three quarters of it on, and lets it fall "
+        "back to the one above after. Empty: the cost stays as it is.",
     )
     most_kl: float | None = advanced(
         30.0, gt=0, le=10_000, title="Furthest KL", description="The run stops when answers are further from the start than this, on average.",

@@ -55,7 +55,7 @@ class Stage:
 
 STAGES = {
     "reward": Stage("reward model", {"name": "reward"}, {}),
-    "dpo": Stage("DPO", {"name": "dpo"}, {}),
+    "dpo": Stage("DPO, pulled towards the better answer", {"name": "dpo", "sft_weight": 1.0}, {"learning_rate": 6e-4, "max_steps": 57}),
     "rule": Stage("PPO, by the rule", {"name": "ppo", "most_words": MOST_WORDS, "kl_target": KL_TARGET}, {"max_steps": 24}),
     "judge": Stage("PPO, by the reward model", {"name": "ppo", "kl_target": KL_TARGET}, {"max_steps": 24}, asks="reward"),
 }
