@@ -61,6 +61,7 @@ def elsewhere() -> Iterator[str]:
     server.shutdown()
 
 
+@pytest.mark.fault("a page of another site or port")
 def test_a_page_of_another_port_comes_in_by_no_way(chromium, studio: Studio, elsewhere: str) -> None:
     context = chromium.new_context()
     page = context.new_page()
@@ -76,6 +77,7 @@ def test_a_page_of_another_port_comes_in_by_no_way(chromium, studio: Studio, els
     context.close()
 
 
+@pytest.mark.fault("a page of another site or port")
 def test_the_studio_stands_in_no_foreign_frame(chromium, studio: Studio, elsewhere: str) -> None:
     context = chromium.new_context()
     page = context.new_page()

@@ -46,6 +46,7 @@ def pid_of_the_studio(workspace: Path) -> int:
     raise AssertionError("no studio works in this workspace")
 
 
+@pytest.mark.fault("the studio's process dies under a page")
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="the process is found through /proc")
 def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path]) -> None:
     url, workspace = watched

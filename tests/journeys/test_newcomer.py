@@ -10,7 +10,7 @@ from tests.journeys.conftest import ask_both, engine_is_ready, fill, picture, po
 
 pytestmark = pytest.mark.browser
 SLOW = pytest.mark.skipif(os.environ.get("STUDIO_SLOW") != "1", reason="the other methods stand for it; STUDIO_SLOW=1 clicks through all six")
-METHODS = ("LoRA", "Full", "Prompt", *(pytest.param(name, marks=SLOW) for name in ("QLoRA", "Prefix", "Adapter")))
+METHODS = ("LoRA", "Prompt", *(pytest.param(name, marks=SLOW) for name in ("Full", "QLoRA", "Prefix", "Adapter")))
 
 
 def test_the_page_answers_within_six_seconds_and_tells_that_the_engine_gets_ready(studio, visit):
