@@ -3,6 +3,7 @@
     python3 launch.py                    open the studio in the browser
     python3 launch.py setup              set up, and nothing else
     python3 launch.py test [ARGS]        run the tests; ARGS go to pytest
+    python3 launch.py test --faults      try every fault many times, and print what was survived
     python3 launch.py train SPEC.json    train without a screen
     python3 launch.py resume RUN         go on with a stopped run, without a screen
     python3 launch.py password           set the password that people on other machines come in with
@@ -11,6 +12,7 @@
     python3 launch.py pin                write down the versions of the whole tree of packages
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
     python3 launch.py alignment [ARGS]   learn from preferences and by trying, and print what it changed
+    python3 launch.py bench [ARGS]       train beside a plain TRL script, and print how much faster the studio is
 
 It needs the standard library alone until its environment (`.venv`) stands, and then starts itself again in there
 with `--no-venv`. Its syntax is that of Python 3.8, so that an old Python can say that it is too old.
@@ -168,10 +170,16 @@ def say_ready(options: argparse.Namespace) -> int:
 
 
 def run_tests(options: argparse.Namespace, *arguments: str) -> int:
-    """Some tests as pytest is asked for them, or all: first those for two cores at once, then the journeys, which take both."""
+    """Some tests as pytest is asked for them, or all: first those for two cores at once, then the journeys, which take both.
+
+    With `--faults` those that try a fault, in their long form (tests/faults/conftest.py).
+    """
     import pytest
 
     os.chdir(HOME)
+    if "--faults" in arguments:
+        os.environ["STUDIO_FAULTS"] = "1"
+        arguments = ("-m", "fault", *(word for word in arguments if word != "--faults"))
     if arguments:
         return int(pytest.main(list(arguments)))
     small = pytest.main(["--ignore", "tests/journeys", "--numprocesses", "2", "--dist", "loadfile"])
@@ -226,6 +234,10 @@ def show_alignment(options: argparse.Namespace, *arguments: str) -> int:
     return run_bench("alignment.py", options, *arguments)
 
 
+def show_bench(options: argparse.Namespace, *arguments: str) -> int:
+    return run_bench("speed.py", options, *arguments)
+
+
 def run_bench(file: str, options: argparse.Namespace, *arguments: str) -> int:
     sys.argv = [file, "--workspace", str(options.workspace), *arguments]
     runpy.run_path(str(HOME / "tests" / "bench" / file), run_name="__main__")
@@ -234,10 +246,10 @@ def run_bench(file: str, options: argparse.Namespace, *arguments: str) -> int:
 
 COMMANDS = {
     "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume, "password": set_password,
-    "doctor": see_doctor, "pin": pin, "habits": show_habits, "alignment": show_alignment,
+    "doctor": see_doctor, "pin": pin, "habits": show_habits, "alignment": show_alignment, "bench": show_bench,
 }
 SUBJECTS = {"train": "SPEC.json", "resume": "three-lines-1a2b3c"}  # what a command is about, by example
-PASSING_ON = ("test", "habits", "alignment")  # what else is said goes to pytest, and to the benches
+PASSING_ON = ("test", "habits", "alignment", "bench")  # what else is said goes to pytest, and to the benches
 
 
 # Setting up: a virtual environment in `.venv`, pip's packages in it, and a stamp that says so.

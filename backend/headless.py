@@ -21,7 +21,7 @@ def train(spec_path: Path, workspace_dir: Path) -> int:
         values = json.loads(spec_path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The spec {spec_path} cannot be read ({error.strerror}). Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"The spec {spec_path} is not valid JSON: {error}. Mend that line.") from error
     from backend.plan import plan, with_saved_data
 

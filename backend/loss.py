@@ -15,8 +15,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from backend.examples import IGNORED
+from backend.fast.attention import end_to_end, takes_rows_end_to_end
 
 CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
+ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
 LARGE = 1024  # a power of two: exact in every float type
 
 
@@ -33,6 +35,7 @@ class Scorer:
         self.causal: PreTrainedModel = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
         self.head: nn.Linear = self.causal.get_output_embeddings()
         self.plain_head = self._head_is_one_product()
+        self.rows_lie_end_to_end = not _has_soft_prompt(unwrapped) and takes_rows_end_to_end(self.causal) and self._keeps_rows_apart()
 
     def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of -log p(label | before) over positions with a label.
@@ -43,10 +46,10 @@ class Scorer:
         wanted = labels[:, 1:] != IGNORED  # the token at t is predicted from those before it
         targets, weights = labels[:, 1:][wanted], weights[:, 1:][wanted]
         if not self.plain_head:
-            logits = self._outputs(input_ids)[:, :-1][wanted]
+            logits = self._predicting(input_ids, labels)
             return (F.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
         with _taken_off(self.head):
-            hidden = self._outputs(input_ids)[:, :-1][wanted]  # [wanted, width]
+            hidden = self._predicting(input_ids, labels)
         return HeadLoss.apply(hidden, self.head.weight, self.head.bias, targets, weights)
 
     def logprobs(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -65,7 +68,7 @@ class Scorer:
         targets = labels[:, 1:][wanted]
         if self.plain_head:
             with _taken_off(self.head):
-                hidden = self._outputs(input_ids)[:, :-1][wanted]
+                hidden = self._predicting(input_ids, labels)
             return HeadLogprobs.apply(hidden, self.head.weight, self.head.bias, targets), hidden
         with _listening_to(self.head) as seen:
             logits = self._outputs(input_ids)[:, :-1][wanted]
@@ -80,6 +83,20 @@ class Scorer:
             logprobs = logits.log_softmax(-1)
             each.append(-(logprobs.exp() * logprobs).sum(-1))
         return torch.cat(each)
+
+    def _predicting(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What the model puts out where the next token has a label: [labelled, width]."""
+        wanted = labels[:, 1:] != IGNORED
+        if not self.rows_lie_end_to_end or not wanted.any():
+            return self._outputs(input_ids)[:, :-1][wanted]
+        places = torch.arange(1, labels.shape[1], device=labels.device).expand_as(wanted)
+        lengths = (places * wanted).amax(1)  # a row is read as far as anything in it is predicted
+        read = places <= lengths[:, None]
+        outputs = self.model(
+            input_ids=input_ids[:, :-1][read][None], position_ids=(places - 1)[read][None],
+            attention_mask=end_to_end(lengths[lengths > 0]), use_cache=False,
+        ).logits
+        return outputs[0][wanted[read]]
 
     def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
         """What the model puts out for the text itself: a soft prompt's own positions are dropped.
@@ -103,6 +120,24 @@ class Scorer:
         if hidden.shape[-1] != self.head.weight.shape[1] or not torch.allclose(large, LARGE * hidden, rtol=1e-3):
             return False
         return torch.allclose(F.linear(hidden, self.head.weight, self.head.bias).float(), logits.float(), rtol=1e-3, atol=1e-3)
+
+    @torch.no_grad()
+    def _keeps_rows_apart(self) -> bool:
+        """Whether a row behind another is read as if it stood alone: convolutions and states would carry over."""
+        trial = torch.arange(5, device=self.causal.device)[None]
+        first, second = torch.tensor([3, 2], device=trial.device)
+        places = torch.cat([torch.arange(first), torch.arange(second)]).to(trial.device)[None]
+        was_training = self.causal.training
+        self.causal.eval()
+        try:
+            together = self.causal(input_ids=trial, position_ids=places, attention_mask=end_to_end(torch.stack([first, second])), use_cache=False)
+        except (IndexError, RuntimeError, TypeError, ValueError):  # such a mask means nothing to this architecture
+            return False
+        else:
+            alone = self.causal(input_ids=trial[:, first:], use_cache=False).logits.float()
+            return bool((together.logits[:, first:].float() - alone).norm() < ROUNDING.get(self.causal.dtype, 0.05) * alone.norm())
+        finally:
+            self.causal.train(was_training)
 
 
 class HeadLoss(torch.autograd.Function):
@@ -213,6 +248,11 @@ class RewardScorer:
         last = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1 + hidden.shape[1] - input_ids.shape[1]]
         with torch.autocast(hidden.device.type, enabled=False):
             return self.head(last.float())[:, 0]
+
+
+def _has_soft_prompt(model: nn.Module) -> bool:
+    """Whether learnt positions stand before every text."""
+    return isinstance(model, PeftModel) and any(config.is_prompt_learning for config in model.peft_config.values())
 
 
 def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import UserError
-from backend.workspace import Workspace
+from backend.workspace import Workspace, typed_path
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,10 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + eos_token + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+MEMORY_RAN_OUT = (  # as CUDA, the system, torch's allocator, C++ and oneDNN say it; the last has no other words
+    "out of memory", "cannot allocate memory", "can't allocate memory", "bad_alloc", "could not create a primitive",
+    "could not execute a primitive",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -59,8 +63,8 @@ def locate(name: str, workspace: Workspace, say: Callable[[str], None] = lambda 
     """The folder of a model, unpacked or downloaded if need be, and checked. Raises `UserError`."""
     if name == STARTER:
         folder = _starter(workspace, say)
-    elif Path(name).expanduser().exists() or not _looks_like_hub_id(name):
-        folder = Path(name).expanduser()
+    elif (typed := typed_path(name)).exists() or not _looks_like_hub_id(name):
+        folder = typed
     else:
         folder = _from_hub(name, say)
     check_folder(folder)
@@ -322,7 +326,7 @@ class _plain_words:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, UserError | MemoryError):
             return
-        if "out of memory" in str(error).lower():
+        if any(phrase in str(error).lower() for phrase in MEMORY_RAN_OUT):
             raise UserError(f"There is not enough memory to load {self.folder.name}. Close other programs, or choose a smaller model.") from error
         log.warning("loading the %s of %s failed", self.part, self.folder, exc_info=True)
         raise UserError(

@@ -4,7 +4,7 @@ import math
 import shutil
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from backend.objectives import Work
 from backend.rollouts import ANSWERED_AT_ONCE, RolloutSettings
 from backend.runs import Run, Runs, true_events
 from backend.specs import DatasetRef, RunSpec, TrainingSettings
-from backend.workspace import Workspace
+from backend.workspace import Workspace, typed_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,12 +94,23 @@ class Rows:
         return sum(label >= 0 for example in self.train for sequence in example.sequences for label in sequence.labels)
 
 
-def make_rows(spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> Rows:
-    """Split records into training and held-out examples. The same prompt, or what was made of it, never stands on both sides."""
+def make_rows(
+    spec: RunSpec, records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase", *, before_each: Callable[[], None] = lambda: None
+) -> Rows:
+    """Split records into training and held-out examples. The same prompt, or what was made of it, never stands on both sides.
+
+    `before_each` is called before each record is made an example; what it raises ends that.
+    """
+
+    def chosen(indices: Sequence[int]) -> Iterator[Record]:
+        for index in indices:
+            before_each()
+            yield records[index]
+
     training, held, left_out = _split(spec.training, records)
     sides: list[list[AnyExample]] = []
     for indices in (training, held):
-        made = list(spec.objective.examples((records[i] for i in indices), tokenizer, spec.training.max_length))
+        made = list(spec.objective.examples(chosen(indices), tokenizer, spec.training.max_length))
         left_out.update(item.reason for item in made if isinstance(item, LeftOut))
         sides.append([item for item in made if not isinstance(item, LeftOut)])
     prompts = [prompt_of(records[i]) for i in held or training if "text" not in records[i]]
@@ -385,7 +396,7 @@ def with_saved_data(spec: RunSpec, workspace: Workspace) -> RunSpec:
     if spec.data.path is None:
         card = Datasets(workspace).card(spec.data.id, spec.data.version)
         return spec.model_copy(update={"data": DatasetRef(id=card.id, version=card.version)})
-    source = inspect(Path(spec.data.path).expanduser())
+    source = inspect(typed_path(spec.data.path))
     mapping = guess_mapping(sample_rows(source))
     if mapping is None:
         raise UserError(f"What the columns of {source.name} mean is not clear. Import it in the Data tab, and say so there.")

@@ -32,6 +32,6 @@ def parse(value: Any, kinds: dict[str, type[Settings]], what: str) -> Settings:
     if isinstance(value, Settings):
         return value
     name = value.get("name") if isinstance(value, dict) else value
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"there is no {what} {name!r}; there are {', '.join(kinds)}")
     return kinds[name].model_validate(value if isinstance(value, dict) else {"name": name})

@@ -1,5 +1,6 @@
 """The vocabulary of a run: what is taught, to which model, from which data, how. Imports no torch."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
@@ -140,8 +141,12 @@ class RunSpec(Settings):
         return self.training.learning_rate or self.method.default_learning_rate * self.objective.rate_factor
 
 
-def parse_spec(values: dict[str, Any]) -> RunSpec:
+def parse_spec(values: Any) -> RunSpec:
     """A spec from plain values. Raises `UserError` naming every problem at once."""
+    if not isinstance(values, dict):
+        raise UserError('A spec is an object of settings, {"data": {"path": "rows.jsonl"}}, and this is none. Write one.')
+    if _has_half_characters(values):
+        raise UserError("The spec has half a character in it (a lone surrogate), which no file can hold. Type that text anew.")
     values, problems = dict(values), []
     for part, find in (("method", methods.parse), ("objective", objectives.parse)):
         try:
@@ -160,3 +165,12 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
     if problems:
         raise UserError(*problems)
     return spec
+
+
+def _has_half_characters(values: dict[str, Any]) -> bool:
+    r"""JSON can say "\ud800", which is no text; pydantic finds that out in some fields only."""
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return True
+    return False

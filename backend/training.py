@@ -291,9 +291,9 @@ def _step_of(checkpoint: Path | None) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; the CPU's allocator says so in words alone."""
+    """Whether an error means that memory ran out; the CPU's libraries say so in words alone."""
     words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in words for phrase in models.MEMORY_RAN_OUT)
 
 
 def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:

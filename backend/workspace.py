@@ -74,6 +74,16 @@ class Workspace:
         return self
 
 
+def typed_path(text: str) -> Path:
+    """The path a person typed, `~` being a home. Raises `UserError` for what no file on this machine could be called."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f'The path "{text[:80]}" cannot be used ({getattr(error, "strerror", None) or error}). Check it.') from error
+    return path
+
+
 def new_id(name: str) -> str:
     """A folder name of our own making: readable, unique, harmless whatever the user typed."""
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32] or "unnamed"

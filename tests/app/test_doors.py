@@ -34,12 +34,14 @@ def page() -> TestClient:
     return served()
 
 
+@pytest.mark.fault("a page of another site or port")
 @pytest.mark.parametrize("path", EVERYWHERE)
 def test_a_foreign_name_is_refused_on_every_route(page: TestClient, path: str) -> None:
     for name in ("evil.example", "evil.example:7860", "localhost.evil.example", "[bad", ""):
         assert page.get(path, headers={"host": name}).status_code == 400
 
 
+@pytest.mark.fault("a page of another site or port")
 @pytest.mark.parametrize("path", [*EVERYWHERE, *WRITES])
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:9999", "http://127.0.0.1:9999", "null"])
 def test_a_foreign_page_is_refused_on_every_route(page: TestClient, path: str, origin: str) -> None:

@@ -104,6 +104,7 @@ def test_what_cannot_work_makes_no_run(engine: Engine, dataset: Card) -> None:
     assert engine.runs.ids() == []
 
 
+@pytest.mark.fault("stop, in any phase")
 def test_a_run_stopped_before_its_turn_never_begins(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
@@ -132,6 +133,7 @@ def test_a_stopped_run_ends_soon_and_goes_on_when_asked(engine: Engine, dataset:
     assert resumed["resumed_from"] == steps
 
 
+@pytest.mark.fault("stop, in any phase")
 def test_stopping_is_harmless_whenever_and_however_often(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
@@ -170,6 +172,7 @@ def test_only_what_has_ended_short_can_be_resumed(engine: Engine, dataset: Card)
         engine.resume(run_id)
 
 
+@pytest.mark.fault("a run is deleted while it trains or waits")
 def test_nothing_is_deleted_while_it_trains_or_waits(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
@@ -194,6 +197,7 @@ def test_a_failed_run_does_not_stop_the_queue(engine: Engine, dataset: Card, wor
     assert "spec.json" in engine.runs.get(second).events.read()[0][-1]["message"]  # type: ignore[typeddict-item]
 
 
+@pytest.mark.fault("two studios on one workspace")
 def test_a_second_studio_on_the_same_workspace_is_refused(engine: Engine, workspace: Workspace) -> None:
     code = (
         "import sys; from pathlib import Path; from backend.engine import Engine; from backend.errors import UserError\n"
@@ -239,6 +243,7 @@ def recovered(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator
     hold.set()
 
 
+@pytest.mark.fault("the studio is started again")
 @pytest.mark.parametrize("last", ["started", "step", "saved", "sampled"])
 def test_a_run_cut_off_is_marked_interrupted(last: str, workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
     run = left_behind(workspace, dataset, "started", last)
@@ -263,6 +268,7 @@ def test_a_run_that_another_process_trains_is_left_alone(workspace: Workspace, d
             Runs(workspace).delete(run.id)
 
 
+@pytest.mark.fault("the studio is started again")
 def test_the_queue_stands_in_its_old_order(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
     runs = [left_behind(workspace, dataset) for _ in range(4)]
     cut_off = left_behind(workspace, dataset, "started")
@@ -280,6 +286,7 @@ def test_queued_runs_are_trained_after_a_restart(workspace: Workspace, dataset: 
     idle(engine)
 
 
+@pytest.mark.fault("the studio is started again")
 def test_after_a_crash_what_waits_begins_when_told(workspace: Workspace, dataset: Card, request: pytest.FixtureRequest) -> None:
     waiting, cut_off = left_behind(workspace, dataset), left_behind(workspace, dataset, "started", "step")
     engine: Engine = request.getfixturevalue("engine")
@@ -292,6 +299,7 @@ def test_after_a_crash_what_waits_begins_when_told(workspace: Workspace, dataset
     assert engine.status().held == ""
 
 
+@pytest.mark.fault("the studio is started again")
 def test_a_paused_queue_is_paused_after_a_restart_and_ends_no_run(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
     waiting = left_behind(workspace, dataset)
     first = recovered()

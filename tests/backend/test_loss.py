@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaConfig, PreTrainedModel
+from transformers import BloomConfig, CohereConfig, Gemma2Config, GPT2Config, GraniteConfig, Lfm2Config, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import AutoModelForCausalLM
 
 from backend import loss, models
 from backend.examples import IGNORED
+from backend.fast import quicken
 from backend.loss import HeadLoss, Scorer
 from backend.methods import parse
 from backend.objectives import parse as parse_objective
@@ -181,3 +182,55 @@ def test_per_example_every_answer_counts_the_same(numbers: torch.Generator) -> N
         answers.append(sum(tokens) / len(tokens))
     assert objective.batch_weight(data) == pytest.approx(3)
     torch.testing.assert_close(actual, -sum(answers) / 3, atol=1e-5, rtol=1e-5)
+
+
+# ---- rows end to end, without padding
+
+END_TO_END = {
+    "turned positions": LlamaConfig(**SIZE),
+    "learnt positions": GPT2Config(vocab_size=90, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+    "scaled up": CONFIGS["scaled up"],
+}
+PADDED = {
+    "a window": MistralConfig(**SIZE, sliding_window=4),
+    "convolutions": Lfm2Config(**(SIZE | {"num_hidden_layers": 2}), layer_types=["conv", "full_attention"]),
+    "slopes for positions": BloomConfig(vocab_size=90, hidden_size=32, n_layer=1, n_head=4),
+}
+
+
+def quick(config: PreTrainedConfig) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return quicken(AutoModelForCausalLM.from_config(config)).eval()
+
+
+@pytest.mark.parametrize("name", END_TO_END)
+def test_rows_end_to_end_are_scored_as_rows_apart(name: str, numbers: torch.Generator) -> None:
+    model = quick(END_TO_END[name])
+    apart, together = Scorer(model, model), Scorer(model, model)
+    apart.rows_lie_end_to_end = False
+    assert together.rows_lie_end_to_end
+    ids, labels, weights = batch(numbers)
+    labels[1] = IGNORED  # a row that is not read at all
+    parameters = list(model.parameters())
+    values = [scorer.loss(ids, labels, weights) for scorer in (apart, together)]
+    torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    for ours, wanted in zip(*(torch.autograd.grad(value, parameters) for value in values), strict=True):
+        torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together.logprobs(ids, labels), apart.logprobs(ids, labels), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_rows_stay_apart_where_a_model_would_mix_them(name: str, numbers: torch.Generator) -> None:
+    model = quick(PADDED[name])
+    scorer = Scorer(model, model)
+    assert not scorer.rows_lie_end_to_end
+    inputs = batch(numbers)
+    torch.testing.assert_close(scorer.loss(*inputs), reference(model, *inputs), atol=1e-5, rtol=1e-5)
+
+
+def test_no_position_of_padding_is_computed(numbers: torch.Generator) -> None:
+    model = quick(END_TO_END["turned positions"])
+    scorer, seen = Scorer(model, model), []
+    model.model.layers[0].mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[:2]))
+    scorer.loss(*batch(numbers))
+    assert seen == [(1, 11 + 6 + 2)]  # rows of 12, 7 and 3 tokens, whose last is never read

@@ -52,6 +52,7 @@ def test_a_file_that_is_up_to_date_or_new_leaves_no_copy(tmp_path: Path) -> None
     assert list(tmp_path.glob("*backup*")) == []
 
 
+@pytest.mark.fault("the database is damaged, locked, older or newer")
 def test_a_step_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     older(tmp_path / "studio.db", 1)
     before = tables(tmp_path / "studio.db")
@@ -61,6 +62,7 @@ def test_a_step_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     assert tables(tmp_path / "studio.db") == before
 
 
+@pytest.mark.fault("the database is damaged, locked, older or newer")
 @pytest.mark.parametrize("content", [b"not a database at all " * 400, b"SQLite format 3\0" + bytes(7 * place % 256 for place in range(8000))], ids=["text", "a header only"])
 def test_a_damaged_file_ends_in_a_sentence_and_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "studio.db"
@@ -70,6 +72,7 @@ def test_a_damaged_file_ends_in_a_sentence_and_stays_as_it_is(tmp_path: Path, co
     assert file.read_bytes() == content
 
 
+@pytest.mark.fault("the database is damaged, locked, older or newer")
 def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     older(tmp_path / "studio.db", 1)
     db = sqlite3.connect(tmp_path / "studio.db")
@@ -80,6 +83,7 @@ def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*backup*")) == []
 
 
+@pytest.mark.fault("the database is damaged, locked, older or newer")
 def test_a_locked_file_ends_in_a_sentence_and_opens_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.store.BUSY_SECONDS", 0.2)
     store = Store(tmp_path / "studio.db")
@@ -93,6 +97,7 @@ def test_a_locked_file_ends_in_a_sentence_and_opens_again_later(tmp_path: Path, 
     assert len(drafts(other)) == 1
 
 
+@pytest.mark.fault("the database is damaged, locked, older or newer")
 def test_two_processes_that_open_an_older_file_at_once_bring_it_up_to_date_once(tmp_path: Path) -> None:
     older(tmp_path / "studio.db", 1)
     failures: list[BaseException] = []

@@ -225,6 +225,7 @@ def test_without_early_stopping_the_last_weights_are_kept(workspace: Workspace, 
 # ---- stopped, killed, damaged
 
 
+@pytest.mark.fault("stop, and go on")
 def test_a_stopped_run_keeps_its_result_and_goes_on_along_the_same_curve(
     workspace: Workspace, dataset: Card, uninterrupted: Run, keep_signals: None
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_stopped_run_keeps_its_result_and_goes_on_along_the_same_curve(
     assert same_weights(run, uninterrupted)
 
 
+@pytest.mark.fault("stop, and go on")
 @pytest.mark.parametrize("method", ["full", "prompt", "qlora"])
 def test_every_method_goes_on_along_the_same_curve(method: str, workspace: Workspace, dataset: Card) -> None:
     spec = spec_for(dataset, method=method, max_steps=5, evaluate_every=5)
@@ -249,6 +251,7 @@ def test_every_method_goes_on_along_the_same_curve(method: str, workspace: Works
     assert curve(run) == curve(whole) and same_weights(run, whole)
 
 
+@pytest.mark.fault("stop, and go on")
 def test_an_evaluation_a_stop_broke_off_is_made_when_the_run_goes_on(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
     run = Run.create(workspace, spec_for(dataset))
     assert go(run, stop_after=8) == "stopped"  # heard of in the eighth step's evaluation
@@ -257,6 +260,7 @@ def test_an_evaluation_a_stop_broke_off_is_made_when_the_run_goes_on(workspace: 
     assert evaluations(run) == evaluations(uninterrupted) and curve(run) == curve(uninterrupted)
 
 
+@pytest.mark.fault("stop, and go on")
 def test_a_run_asked_to_stop_before_its_first_step(workspace: Workspace, dataset: Card) -> None:
     run = Run.create(workspace, spec_for(dataset))
     assert go(run, stop_after=0) == "stopped"
@@ -289,6 +293,7 @@ with run.lock():
 """
 
 
+@pytest.mark.fault("the process is killed at any step, in any save")
 def test_a_killed_run_goes_on_along_the_same_curve(
     workspace: Workspace, dataset: Card, uninterrupted: Run, keep_signals: None
 ) -> None:
@@ -326,6 +331,7 @@ def cut_the_optimizer(checkpoint: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+@pytest.mark.fault("a checkpoint is damaged or incomplete")
 @pytest.mark.parametrize("damage", [
     cut_the_optimizer, lambda folder: (folder / "rng_state.pth").unlink(), lambda folder: (folder / "manifest.json").write_text("{"), shutil.rmtree,
 ], ids=["cut", "a file gone", "no list of files", "all gone"])
@@ -342,6 +348,7 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(
     assert curve(run) == curve(uninterrupted)
 
 
+@pytest.mark.fault("a checkpoint is damaged or incomplete")
 def test_with_every_checkpoint_damaged_a_run_begins_anew_and_says_so(twice_stopped: tuple[Run, Path, Path], uninterrupted: Run) -> None:
     run, older, newer = twice_stopped
     cut_the_optimizer(older)
@@ -371,7 +378,8 @@ def on_training_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any
     def install(function: Callable[[Any, int], None]) -> None:
         def hook(module: Any, args: Any, kwargs: Any) -> None:
             if module.training:
-                function(module, len(kwargs["input_ids"]))
+                lengths = kwargs.get("attention_mask")  # where rows lie end to end; else a row is a row
+                function(module, len(kwargs["input_ids"] if lengths is None else lengths.flatten()))
 
         def hooked(*args: Any, **kwargs: Any) -> Any:
             model = load(*args, **kwargs)
@@ -383,6 +391,7 @@ def on_training_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any
     return install
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_a_loss_that_is_no_number_ends_the_run_in_words(
     workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
@@ -404,6 +413,7 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} among the events"))
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
@@ -423,6 +433,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     assert len(curve(run)) == 1
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_a_base_model_with_broken_weights_is_named_as_the_cause(workspace: Workspace, dataset: Card) -> None:
     file = workspace.models / "starter" / "model.safetensors"
     tensors = load_file(file)
@@ -445,6 +456,7 @@ def too_little_memory_for(limit: int, *, after_passes: int, seen: list[int]) -> 
     return check
 
 
+@pytest.mark.fault("out of memory")
 def test_out_of_memory_begins_again_with_smaller_pieces_of_the_same_step(
     workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
@@ -459,6 +471,7 @@ def test_out_of_memory_begins_again_with_smaller_pieces_of_the_same_step(
     assert sum(event["kind"] == "sampled" and event["base"] for event in true_events(run.events.read()[0])) == 1
 
 
+@pytest.mark.fault("out of memory")
 def test_after_out_of_memory_nothing_of_the_first_try_is_left(
     workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
@@ -482,6 +495,7 @@ def test_after_out_of_memory_nothing_of_the_first_try_is_left(
     assert [step for step, *_ in curve(run)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.fault("out of memory")
 def test_out_of_memory_with_one_row_at_once_ends_in_words(
     workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
@@ -492,6 +506,7 @@ def test_out_of_memory_with_one_row_at_once_ends_in_words(
     assert finished["message"].startswith("Memory ran out even with one row at once")
 
 
+@pytest.mark.fault("disk full: a checkpoint")
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("[enforce fail] PytorchStreamWriter failed writing file")])
 def test_a_full_disk_ends_in_words_and_leaves_nothing_half_written(
     fault: Exception, workspace: Workspace, dataset: Card, uninterrupted: Run, monkeypatch: pytest.MonkeyPatch
@@ -528,6 +543,7 @@ def test_a_fault_of_ours_is_told_without_a_trace(
     assert "KeyError" in finished["message"] and "secret" not in finished["message"] and "Traceback" not in finished["message"]
 
 
+@pytest.mark.fault("the data set is gone")
 def test_missing_data_fails_the_run_in_one_sentence(workspace: Workspace, dataset: Card) -> None:
     run = Run.create(workspace, spec_for(dataset))
     Datasets(workspace).delete(dataset.id)
@@ -535,6 +551,7 @@ def test_missing_data_fails_the_run_in_one_sentence(workspace: Workspace, datase
     assert dataset.id in told(run, "finished")[0]["message"]
 
 
+@pytest.mark.fault("any JSON as a run's spec")
 @pytest.mark.parametrize(("content", "sentence"), [
     (None, "cannot be read"), ("{", "is not valid JSON"), ('{"dat": 1}', "there is no such setting"),
 ])

@@ -312,11 +312,12 @@ ANY_BYTES = st.one_of(
     st.tuples(st.integers(4, 400), st.binary(max_size=9)).map(lambda cut: parquet_bytes(CATS)[: cut[0]] + cut[1]),
 )
 EXAMPLES = settings(
-    max_examples=250, deadline=None, derandomize=True, database=None,
+    max_examples=20_000 if os.environ.get("STUDIO_FAULTS") == "1" else 250, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
 
+@pytest.mark.fault("any bytes as an upload", tries=EXAMPLES.max_examples)
 @given(
     content=ANY_BYTES,
     ending=st.sampled_from(ENDINGS),

@@ -1,0 +1,138 @@
+"""A run that is killed again and again, at any step and inside any save, ends as if nobody had touched it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from backend import training
+from backend.data.versions import Card
+from backend.runs import Run
+from backend.sampling import Sampling
+from backend.workspace import Workspace
+from tests.backend.test_training import curve, evaluations, same_weights, spec_for, trained
+from tests.faults.conftest import LONG, ROOT
+
+SEED = 6
+LIVES, LAST_LIVES = (54, 6) if LONG else (4, 2)  # ended anywhere, and while the run finishes
+STEPS = 500 if LONG else 40  # more than all those lives get through
+
+LIFE = """
+import os, signal, sys
+from pathlib import Path
+from backend import headless, training
+from backend.sampling import Sampling
+
+workspace, run, place, operations = sys.argv[1:]
+training.PROBE = Sampling(max_tokens=8)
+folder, left, reached = str(Path(workspace) / "runs" / run), int(operations), not place
+
+def die_in_time(event, arguments):
+    global left, reached
+    named = [str(each) for each in arguments[:2] if isinstance(each, (str, os.PathLike)) and folder in str(each)]
+    reached = reached or any(place in each for each in named)
+    if reached and (named or event in ("os.remove", "os.rmdir", "os.fsync")):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die_in_time)
+sys.exit(headless.resume(run, Path(workspace)))
+"""  # Python tells its audit hooks of every file it is about to open, rename or remove
+
+
+class Death(NamedTuple):
+    """By its own hand so many operations on files of the run after one that names `place`, or else by ours."""
+
+    place: str
+    operations: int
+    steps: int  # told in this life; then, after so many seconds, we do it
+    seconds: float
+
+
+def deaths(dice: random.Random) -> Iterator[Death]:
+    for number in range(LIVES):
+        place = (".writing", "", "by us", ".best.partial")[number % 4]
+        yield Death(place, dice.randrange(40), dice.randrange(8) if place == "by us" else 12, dice.uniform(0, 0.3))
+    for _ in range(LAST_LIVES):
+        yield Death("/result", dice.randrange(16), STEPS, 60)
+
+
+@pytest.fixture
+def untouched(tmp_path: Path, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same run, left alone."""
+    monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=8))
+    return trained(workspace, spec_for(dataset, max_steps=STEPS))
+
+
+@pytest.mark.fault("the process is killed at any step, in any save")
+def test_a_run_killed_anywhere_ends_as_if_nobody_had_touched_it(
+    workspace: Workspace, dataset: Card, untouched: Run, tell: Callable[..., None]
+) -> None:
+    run = Run.create(workspace, untouched.spec)
+    kills = []
+    for death in deaths(random.Random(SEED)):
+        if run.status != "done" and live(run, death) == -signal.SIGKILL:
+            kills.append(time.time())
+    assert len(kills) >= LIVES, "the run came to its end too soon"
+    if run.status != "done":
+        assert live(run, Death("never", 0, STEPS, 600)) == 0
+
+    assert [step for step, *_ in curve(run)] == list(range(1, STEPS + 1))
+    assert curve(run) == curve(untouched) and evaluations(run) == evaluations(untouched)
+    assert same_weights(run, untouched)
+    lost = steps_made_again(run)
+    tell(tried=len(kills), lost=f"at most {max(lost)} steps made again", seconds=recoveries(run, kills))
+
+
+def live(run: Run, death: Death) -> int:
+    """One process that goes on with the run until it is killed or done; its exit code."""
+    before = len(steps_told(run))
+    command = [sys.executable, "-c", LIFE, str(run.workspace.root), run.id, death.place, str(death.operations)]
+    life = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while life.poll() is None and len(steps_told(run)) - before <= death.steps:
+        time.sleep(0.02)
+    try:
+        life.wait(death.seconds)
+    except subprocess.TimeoutExpired:
+        life.kill()
+    _, complaint = life.communicate()
+    assert life.returncode in (0, -signal.SIGKILL), complaint.decode()[-2000:]
+    return life.returncode
+
+
+def steps_told(run: Run) -> list[Any]:
+    """Every step that was ever told, those that were made again too."""
+    return [event for event in run.events.read()[0] if event["kind"] == "step"]
+
+
+def steps_made_again(run: Run) -> list[int]:
+    """For each time the run was taken up: the steps it had told since the checkpoint it went on from.
+
+    That is the newest one told of, or one just put in place and not yet told of.
+    """
+    lost, step, saved = [], 0, 0
+    for event in run.events.read()[0]:
+        match event["kind"]:
+            case "step":
+                step = event["step"]
+            case "saved" if not event["best"]:
+                saved = event["step"]
+            case "started":
+                assert saved <= event["resumed_from"] <= step, "more was lost than since the last checkpoint"
+                lost.append(step - event["resumed_from"])
+                step = saved = event["resumed_from"]
+    return lost
+
+
+def recoveries(run: Run, kills: list[float]) -> list[float]:
+    """Seconds from each kill to the next step that was told."""
+    steps = [step["at"] for step in steps_told(run)]
+    return [min(later) - kill for kill in kills if (later := [at for at in steps if at > kill])]

@@ -1,0 +1,119 @@
+"""Memory comes back, run after run; and where there is too little of it, for real, that ends in smaller pieces or in words."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backend.data.versions import Card
+from backend.runs import Run
+from backend.workspace import Workspace
+from tests.backend.test_training import spec_for, told
+from tests.conftest import save_conversations
+from tests.faults.conftest import LONG, ROOT
+
+CYCLES = 20 if LONG else 4
+WARMING_UP = 5 if LONG else 2  # cycles until all is loaded and the shelf is full
+GROWTH = 0.05
+
+CYCLE = """
+import json, sys, time
+from pathlib import Path
+from backend.device import process_memory_bytes
+from backend.engine import Engine
+from backend.inference import Speaker
+from backend.generation import answers
+from backend.sampling import Sampling
+from backend.specs import parse_spec
+from backend.workspace import Workspace
+
+def wait_for(condition):
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+workspace, spec, cycles = Workspace(Path(sys.argv[1])), parse_spec(json.loads(sys.argv[2])), int(sys.argv[3])
+engine = Engine(workspace)
+engine.start()
+engine.wait_until_ready()
+for _ in range(cycles):
+    run = engine.runs.get(engine.submit(spec))
+    wait_for(lambda: any(event["kind"] == "step" for event in run.events.read()[0]))
+    engine.stop(run.id)
+    wait_for(lambda: engine.status().state == "ready")
+    for speaker in (Speaker("base", "starter"), Speaker("run", run.id)):
+        model, tokenizer = engine.shelf.get(speaker)
+        answers(model, tokenizer, [tokenizer("Why does it rain?")["input_ids"]], Sampling(max_tokens=32), turn=engine.turns.take)
+    print(process_memory_bytes(), flush=True)
+"""
+
+LITTLE = """
+import resource, sys
+from pathlib import Path
+from backend import trainer, training
+from backend.runs import Runs
+from backend.sampling import Sampling
+from backend.workspace import Workspace
+
+run, more = Runs(Workspace(Path(sys.argv[1]))).get(sys.argv[2]), int(sys.argv[3])
+training.PROBE = Sampling(max_tokens=8)
+train = trainer.StudioTrainer.train
+
+def with_little(*args, **kwargs):
+    trainer.StudioTrainer.train = train
+    now = 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1])
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
+    return train(*args, **kwargs)
+
+trainer.StudioTrainer.train = with_little
+print(training.train(run.spec, run, run.events.append, lambda: False))
+"""  # the limit comes with the first step: what is loaded by then is none of it
+
+
+def python(program: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "1"}
+    return subprocess.run([sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
+
+@pytest.mark.fault("memory over runs and chats")
+def test_memory_comes_back_after_every_run_and_chat(workspace: Workspace, dataset: Card, tell: Callable[..., None]) -> None:
+    spec = spec_for(dataset, max_steps=2000, evaluate_every=2000)
+    done = python(CYCLE, workspace.root, spec.model_dump_json(), CYCLES)
+    assert done.returncode == 0, done.stderr[-2000:]
+    taken = [int(line) for line in done.stdout.split()]
+    assert len(taken) == CYCLES
+    growth = taken[-1] / taken[WARMING_UP - 1] - 1
+    assert growth < GROWTH, [f"{size / 1e6:.0f} MB" for size in taken]
+    tell(tried=CYCLES, lost=f"{max(growth, 0):.1%} more memory held")
+
+
+@pytest.fixture
+def long_rows(workspace: Workspace) -> Card:
+    """64 rows of 500 tokens each."""
+    words = "the cat sat on the mat and " * 200
+    rows = [{"messages": [{"role": "user", "content": f"{number}?"}, {"role": "assistant", "content": words}]} for number in range(64)]
+    return save_conversations(workspace, rows, name="long")
+
+
+@pytest.mark.fault("out of memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is set by Linux's means")
+@pytest.mark.parametrize(("megabytes", "ends"), [(400, "done"), (60, "failed")])
+def test_with_too_little_memory_a_run_takes_smaller_pieces_or_says_that_there_is_too_little(
+    megabytes: int, ends: str, workspace: Workspace, long_rows: Card, tell: Callable[..., None]
+) -> None:
+    spec = spec_for(long_rows, method="full", max_steps=2, batch_size=64, accumulation=1, max_length=500, validation_share=0.0)
+    run = Run.create(workspace, spec)
+    done = python(LITTLE, workspace.root, run.id, megabytes << 20)
+    assert done.stdout.split()[-1:] == [ends], [done.returncode, done.stdout[-300:], done.stderr[-2000:]]
+    warnings = [event["message"] for event in told(run, "warned")]
+    if ends == "done":
+        assert "Started again from clean weights with" in warnings[0] and "the same step, smaller pieces" in warnings[0]
+        assert [step["step"] for step in told(run, "step")] == [1, 2]
+    else:
+        said = told(run, "finished")[-1]["message"]
+        assert said.startswith(("Memory ran out even with one row at once", "There is not enough memory to load"))
+    tell(tried=1, lost="steps, made again in smaller pieces" if ends == "done" else "the run, told in a sentence")

@@ -1,0 +1,140 @@
+"""Stop, pressed in any phase of a run, is over within two seconds; pressed again, too early or too late, it harms nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend import trainer, training
+from backend.data.versions import Card
+from backend.engine import Engine
+from backend.runs import Run
+from backend.sampling import Sampling
+from backend.workspace import Workspace
+from tests.backend.test_engine import idle, wait_for
+from tests.backend.test_training import curve, evaluations, go, same_weights, spec_for, told, trained
+from tests.conftest import make_workspace, save_conversations, starter_rows
+
+AT_ONCE = 2.0  # seconds
+
+PHASES = {
+    "loading": (training.models, "load"), "tokenising": (training, "make_rows"), "a step": (trainer.StudioTrainer, "training_step"),
+    "evaluation": (trainer, "measure"), "generation": (training, "answers"), "saving": (trainer.StudioTrainer, "_save_checkpoint"),
+}  # fmt: skip
+
+
+class Slowness:
+    """How many times longer than alone this process took until looked at, for others work on the same cores."""
+
+    def __init__(self) -> None:
+        self.begun, self.factor = (time.perf_counter(), time.process_time()), 1.0
+
+    def look(self) -> None:
+        self.factor = max(1.0, (time.perf_counter() - self.begun[0]) / (time.process_time() - self.begun[1]))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Workspace, Card, Card]:
+    """A few rows; and enough for a phase to last longer than a stop may take: the starter's, many times over."""
+    workspace = make_workspace(tmp_path_factory.mktemp("many") / "workspace", tiny_model)
+    rows = [
+        {"messages": [{"role": "user", "content": f"{number}. {row['messages'][0]['content']}"}, row["messages"][1]]}
+        for number in range(40) for row in starter_rows(176)
+    ]  # fmt: skip
+    return workspace, save_conversations(workspace, starter_rows(24)), save_conversations(workspace, rows, name="many")
+
+
+@pytest.fixture(autouse=True)
+def _long_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=400))
+
+
+@pytest.fixture
+def engine(many: tuple[Workspace, Card, Card]) -> Iterator[Engine]:
+    engine = Engine(many[0])
+    engine.start()
+    engine.wait_until_ready()
+    yield engine
+    for run_id in engine.runs.ids():
+        engine.stop(run_id)
+    idle(engine)
+    engine._studio_lock.release()
+
+
+@pytest.fixture
+def when(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Does something when a phase has been entered for the so-manieth time; the phase itself is the real one."""
+
+    def install(phase: str, then: Callable[[], object], *, times: int) -> None:
+        place, name = PHASES[phase]
+        real, entered = getattr(place, name), 0
+
+        def entering(*args: Any, **kwargs: Any) -> Any:
+            nonlocal entered
+            entered += 1
+            if entered == times:
+                then()
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(place, name, entering)
+
+    return install
+
+
+@pytest.mark.fault("stop, in any phase")
+@pytest.mark.parametrize(("phase", "settings"), [
+    ("loading", {}), ("tokenising", {}), ("a step", {"accumulation": 300}), ("evaluation", {"validation_share": 0.5}),
+    ("generation", {"probes": ["Why?"] * 8}), ("saving", {"evaluate_every": 1}),
+])  # fmt: skip
+def test_a_stop_in_any_phase_is_over_within_two_seconds(
+    phase: str, settings: dict[str, Any], engine: Engine, many: tuple[Workspace, Card, Card], when: Callable[..., None], tell: Callable[..., None]
+) -> None:
+    pressed: list[float] = []
+    slowness = Slowness()
+
+    def press_twice() -> None:
+        slowness.look()
+        pressed.append(time.perf_counter())
+        for _ in range(2):
+            engine.stop(engine.status().run_id or "")
+
+    when(phase, press_twice, times=3 if phase == "a step" else 1)
+    _, few, enough = many
+    card = enough if phase in ("tokenising", "a step", "evaluation") else few
+    run = engine.runs.get(engine.submit(spec_for(card, method="full", **{"accumulation": 1, "batch_size": 16, **settings})))
+    wait_for(lambda: pressed, seconds=120)
+    idle(engine)
+    seconds = time.perf_counter() - pressed[0]
+    engine.stop(run.id)
+    assert run.status == "stopped" and len(told(run, "finished")) == 1
+    assert seconds < AT_ONCE * slowness.factor, f"it took {seconds:.1f} s"
+    tell(tried=3, seconds=[seconds])
+
+
+@pytest.mark.fault("stop, in any phase")
+def test_a_step_broken_off_between_its_micro_batches_is_made_anew_on_the_same_curve(
+    workspace: Workspace, dataset: Card, tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps an epoch of two micro-batches each, with dropout: stopped in the first step, within one, and as an epoch begins."""
+    monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=8))
+    untouched = trained(workspace, spec_for(dataset))
+    run = Run.create(workspace, untouched.spec)
+    begun: list[int] = []  # micro-batches of this life
+    real = trainer.StudioTrainer.training_step
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        begun.append(1)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(trainer.StudioTrainer, "training_step", counting)
+    reached = []
+    for micro_batch in (1, 2, 5, 7, 4, 3, 5):
+        begun.clear()
+        assert training.train(run.spec, run, run.events.append, lambda at=micro_batch: len(begun) >= at) == "stopped"
+        reached.append(len(curve(run)))
+    assert reached == [0, 0, 2, 5, 6, 7, 9]
+    assert go(run) == "done"
+    assert curve(run) == curve(untouched) and evaluations(run) == evaluations(untouched) and same_weights(run, untouched)
+    tell(tried=len(reached))
