@@ -1,25 +1,28 @@
 """Answers, one token at a time, for several prompts at once.
 
 Works through every method: soft prompts and prefixes are laid before each prompt by ourselves, so that prompts of
-different length can share a batch and each answers exactly as it would alone. Sampling draws from generators of its
+different length can share a batch and each answers as it would alone, but for rounding. Sampling draws from generators of its
 own, never from torch's global one: chatting must not change the curve of a run in training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from backend.fast.batching import Batcher, Turn
+from backend.fast.decoding import Body, Group, decodes_quickly
 from backend.sampling import Sampling
 
 
 @dataclass
 class Prefilled:
-    """A batch that has been read: the logits of the next token and what later steps need."""
+    """A batch as it has been read so far: the logits after the prompts, and what later steps need."""
 
     logits: torch.Tensor  # [rows, vocabulary]
     cache: Any
@@ -30,13 +33,14 @@ class Prefilled:
 class Decoder:
     """Decodes with one model: base or adapted. `prompts` are token ids, one list per row."""
 
-    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = model
+    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, batcher: Batcher | None = None) -> None:
+        """`batcher`: whom to take steps together with. Models it cannot step go the libraries' way."""
+        self.model, self.batcher = model, batcher or Batcher()
         self.causal: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
         self.ends = torch.tensor(sorted(_end_tokens(self.causal, tokenizer)), device=self.causal.device)
 
     def decode(
-        self, prompts: Sequence[list[int]], sampling: Sampling, *, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        self, prompts: Sequence[list[int]], sampling: Sampling, *, turn: Turn = nullcontext
     ) -> Iterator[list[int | None]]:
         """Yields the next token of every row, None where a row has ended; stops when all have.
 
@@ -44,16 +48,27 @@ class Decoder:
         """
         generators = [torch.Generator(self.causal.device).manual_seed(sampling.seed + row) for row in range(len(prompts))]
         ended = torch.zeros(len(prompts), dtype=torch.bool, device=self.causal.device)
-        state: Prefilled | None = None
-        tokens = torch.empty(0)
-        for _ in range(sampling.max_tokens):
-            with turn(), evaluating(self.model):
-                state = self._read(prompts) if state is None else self._step(state, tokens)
-                tokens = choose(state.logits, sampling, generators)
-            ended = ended | torch.isin(tokens, self.ends)
-            yield [None if done else token for token, done in zip(tokens.tolist(), ended.tolist(), strict=True)]
-            if ended.all():
-                return
+        with turn(), evaluating(self.model):
+            state = self._read(prompts)
+        with self._reader(state, turn) as read:
+            logits = state.logits
+            for left in reversed(range(sampling.max_tokens)):
+                tokens = choose(logits, sampling, generators)
+                ended = ended | torch.isin(tokens, self.ends)
+                yield [None if done else token for token, done in zip(tokens.tolist(), ended.tolist(), strict=True)]
+                if ended.all() or not left:
+                    return
+                logits = read(tokens)
+
+    @contextmanager
+    def _reader(self, state: Prefilled, turn: Turn) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+        """What reads one more token of every row, [rows], and gives the logits of the next ones, [rows, vocabulary]."""
+        if not decodes_quickly(self.causal):
+            yield partial(self._step, state, turn)
+            return
+        group = Group.after(Body(self.causal), state.cache, state.mask, state.positions)
+        with self.batcher.joined(group):
+            yield partial(self.batcher.step, group, turn=turn, quiet=partial(evaluating, self.model))
 
     def _read(self, prompts: Sequence[list[int]]) -> Prefilled:
         """One pass over the prompts, padded on the left, behind whatever the method puts before them."""
@@ -71,13 +86,16 @@ class Decoder:
         )
         return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, positions[:, -1] + 1)
 
-    def _step(self, state: Prefilled, tokens: torch.Tensor) -> Prefilled:
-        mask = torch.cat((state.mask, state.mask.new_ones(len(tokens), 1)), 1)
-        outputs = self.causal(
-            input_ids=tokens[:, None], attention_mask=mask, position_ids=state.positions[:, None],
-            past_key_values=state.cache, use_cache=True,
-        )
-        return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, state.positions + 1)
+    def _step(self, state: Prefilled, turn: Turn, tokens: torch.Tensor) -> torch.Tensor:
+        """The libraries' own step: tokens [rows] -> logits [rows, vocabulary]."""
+        state.mask = torch.cat((state.mask, state.mask.new_ones(len(tokens), 1)), 1)
+        with turn(), evaluating(self.model):
+            outputs = self.causal(
+                input_ids=tokens[:, None], attention_mask=state.mask, position_ids=state.positions[:, None],
+                past_key_values=state.cache, use_cache=True,
+            )
+        state.positions = state.positions + 1
+        return outputs.logits[:, -1]
 
     def _learnt_beginning(self, rows: int) -> tuple[torch.Tensor, Any, int]:
         """(vectors before each prompt [rows, n, width], a cache with a learnt prefix or None, the prefix's length)."""
@@ -133,7 +151,7 @@ def _drawn(probabilities: torch.Tensor, generators: Sequence[torch.Generator]) -
 
 def answers(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], sampling: Sampling,
-    *, turn: Callable[[], AbstractContextManager[None]] = nullcontext, should_stop: Callable[[], bool] = lambda: False,
+    *, turn: Turn = nullcontext, should_stop: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Whole answers to a batch of prompts, shorter if told to stop."""
     if not prompts:

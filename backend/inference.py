@@ -25,6 +25,8 @@ from backend import models
 from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
+from backend.fast.batching import Batcher
+from backend.fast.decoding import lay_side_by_side
 from backend.generation import Decoder
 from backend.judging import Judge
 from backend.runs import Run, Runs
@@ -123,7 +125,7 @@ class Shelf:
 
     def _base(self, folder: Path) -> Answerer:
         def load() -> Answerer:
-            return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
+            return _loaded(folder), models.load_tokenizer(folder)
 
         return self._kept(("base", str(folder), 0), load)
 
@@ -135,7 +137,7 @@ class Shelf:
             raise UserError(f"{run.label['name']} has no result to chat with, or it is damaged. Train or resume it first.")
         tokenizer = models.load_tokenizer(run.result)
         if run.spec.method.name == "full":
-            return models.load(run.result, dtype("auto"), device=device()), tokenizer
+            return _loaded(run.result), tokenizer
         base, _ = self._base(models.locate(run.spec.base_model, self.workspace))
         return attach_adapter(base, run.result, run.label["name"]), tokenizer
 
@@ -146,6 +148,13 @@ class Shelf:
         while len(self._loaded) > LOADED_AT_ONCE:
             self._loaded.popitem(last=False)
         return self._loaded[key]
+
+
+def _loaded(folder: Path) -> PreTrainedModel:
+    """A model to answer with."""
+    model = models.load(folder, dtype("auto"), device=device())
+    lay_side_by_side(model)
+    return model
 
 
 def share_weights(model: PreTrainedModel) -> PreTrainedModel:
@@ -169,10 +178,11 @@ def attach_adapter(base: torch.nn.Module, folder: Path, name: str) -> PeftModel:
 
 
 class Playground:
-    """Streams answers. Each token is one quick turn on the device, so two panes and a training run go on together."""
+    """Streams answers. Each token is one quick turn on the device, so two panes and a training run go on together; panes
+    whose models share their weights take the same turn."""
 
     def __init__(self, workspace: Workspace, turns: Turns, shelf: Shelf | None = None) -> None:
-        self.shelf, self.turns = shelf or Shelf(workspace), turns
+        self.shelf, self.turns, self.batcher = shelf or Shelf(workspace), turns, Batcher()
 
     def stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, *, stopped: Callable[[], bool] = lambda: False
@@ -188,7 +198,7 @@ class Playground:
                 f"{model.config.max_position_embeddings:,}. Clear it, or ask something shorter."
             )
         limited = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
-        yield from self._speak(Decoder(model, tokenizer), tokenizer, ids, limited, stopped)
+        yield from self._speak(Decoder(model, tokenizer, self.batcher), tokenizer, ids, limited, stopped)
 
     def is_loaded(self, speaker: Speaker) -> bool:
         """Whether an answer can begin at once, or weights must be loaded first."""

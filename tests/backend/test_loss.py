@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BloomConfig, CohereConfig, Gemma2Config, GPT2Config, GraniteConfig, Lfm2Config, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    BloomConfig,
+    CohereConfig,
+    Gemma2Config,
+    GPT2Config,
+    GraniteConfig,
+    Lfm2Config,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.models.auto import AutoModelForCausalLM
 
 from backend import loss, models

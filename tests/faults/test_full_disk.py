@@ -106,12 +106,12 @@ def test_a_checkpoint_that_does_not_fit_ends_the_run_in_words_and_the_one_before
 
 
 @pytest.mark.fault("disk full: the events of a run")
-@pytest.mark.parametrize("evaluate_every", [4, 100], ids=["at a save", "at a step"])
+@pytest.mark.parametrize("evaluate_every", [4, 40], ids=["at a save", "at a step"])
 def test_without_room_for_one_more_event_the_studio_lives_and_the_run_goes_on_once_there_is(
     evaluate_every: int, small: tuple[Workspace, Card], small_disk: Path, tell: Callable[..., None]
 ) -> None:
     workspace, card = small
-    untouched = trained(workspace, spec_for(card, max_steps=100, evaluate_every=evaluate_every))
+    untouched = trained(workspace, spec_for(card, max_steps=40, evaluate_every=evaluate_every))
     engine = Engine(workspace)
     engine.start()
     run = engine.runs.get(engine.submit(untouched.spec))
@@ -120,7 +120,7 @@ def test_without_room_for_one_more_event_the_studio_lives_and_the_run_goes_on_on
     wait_for(lambda: engine.status().state != "training")
     assert engine.status().state == "ready" or "is full. Make room" in engine.status().doing
     reached = len(told(run, "step"))
-    assert reached < 100
+    assert reached < 40
     filler.unlink()
     since = time.time()
     idle(engine)  # within a second, where the end had to wait

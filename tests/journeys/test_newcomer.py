@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from backend.data.starter import keeps_three_lines
 from tests.journeys.conftest import ask_both, engine_is_ready, fill, picture, points, to_tab, train, unfold

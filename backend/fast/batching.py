@@ -1,0 +1,112 @@
+"""Answers that are asked for apart and stand on the same weights take their steps together.
+
+Two panes of a chat each have a thread of their own. A step for both costs little more than a step for one, so whoever comes
+first waits a moment for the others, and makes the step for all who are there by then.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from backend.fast.decoding import Group, step
+
+PATIENCE = 0.01  # seconds to wait for those who are also answering
+
+Turn = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass
+class _Request:
+    """One more token of a group's rows, asked for by one thread and perhaps read by another."""
+
+    group: Group
+    tokens: torch.Tensor  # [rows]
+    quiet: Turn  # how the group's model is put in order for a step
+    is_done: bool = False
+    fault: BaseException | None = None
+
+    @property
+    def base(self) -> int:
+        return id(self.group.body.embed.weight)
+
+
+class Batcher:
+    """Makes the steps of several threads. One leads at a time; who shares the leader's weights is taken along."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._answering: list[Group] = []
+        self._waiting: list[_Request] = []
+        self._is_led = False
+
+    @contextmanager
+    def joined(self, group: Group) -> Iterator[None]:
+        """Let others wait for this group's steps, for the length of a `with` block."""
+        with self._changed:
+            self._answering.append(group)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answering = [other for other in self._answering if other is not group]
+                self._changed.notify_all()
+
+    def step(self, group: Group, tokens: torch.Tensor, *, turn: Turn, quiet: Turn) -> torch.Tensor:
+        """Read one more token of each of a group's rows, [rows], in a turn on the device; gives the next logits, [rows, vocabulary].
+
+        `quiet` makes a context in which the group's model answers: no gradients, no dropout.
+        """
+        mine = _Request(group, tokens, quiet)
+        if self._is_mine_to_lead(mine):
+            try:
+                with turn():
+                    _make(self._taken_along(mine))
+            finally:
+                self._let_go(mine)
+        if mine.fault:
+            raise mine.fault
+        return group.logits
+
+    def _is_mine_to_lead(self, mine: _Request) -> bool:
+        """Waits until a step has been made by somebody else, or nobody else makes it."""
+        with self._changed:
+            self._waiting.append(mine)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: mine.is_done or self._all_are_here(mine), timeout=PATIENCE)
+            self._changed.wait_for(lambda: mine.is_done or not self._is_led)
+            self._is_led = self._is_led or not mine.is_done
+            return not mine.is_done
+
+    def _all_are_here(self, mine: _Request) -> bool:
+        return not self._is_led and sum(other.base == mine.base for other in self._waiting) >= sum(
+            id(group.body.embed.weight) == mine.base for group in self._answering
+        )
+
+    def _taken_along(self, leader: _Request) -> list[_Request]:
+        with self._changed:
+            taken = [request for request in self._waiting if request.base == leader.base]
+            self._waiting = [request for request in self._waiting if request.base != leader.base]
+            return taken
+
+    def _let_go(self, leader: _Request) -> None:
+        with self._changed:
+            self._waiting = [request for request in self._waiting if request is not leader]  # where its turn never came
+            self._is_led = False
+            self._changed.notify_all()
+
+
+def _make(requests: Sequence[_Request]) -> None:
+    """One step for all; what goes wrong in it is everybody's."""
+    try:
+        with ExitStack() as stack:
+            for request in requests:
+                stack.enter_context(request.quiet())
+            step([request.group for request in requests], [request.tokens for request in requests])
+    except Exception as fault:
+        for request in requests:
+            request.fault = fault
+    for request in requests:
+        request.is_done = True

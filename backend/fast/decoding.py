@@ -1,0 +1,240 @@
+"""The next token of many answers in one pass, for models built like Llama: few large products, and a cache that stays put.
+
+The libraries' step is made for any model and for training; at one token a row its many small operations cost more than the
+products. Here the products of one input are one (`lay_side_by_side`), the cache is written in place, and answers of different
+adapters share every product of the base they stand on: a step takes `Group`s whose trees of modules share their tensors.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers import PreTrainedModel
+
+from backend.tuners.bottleneck import BottleneckLayer
+
+KINDS = ("llama", "mistral", "qwen2")  # whose layers are what `step` computes
+ROOM = 64  # tokens by which a cache grows
+ATTENTION, GATES = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")  # products of one input
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+def decodes_quickly(causal: PreTrainedModel) -> bool:
+    """Whether a model's next tokens can be found here: layers as above, and on them no adapter but LoRA and bottlenecks."""
+    config = causal.config
+    if config.model_type not in KINDS or getattr(config, "sliding_window", None) or config.hidden_act != "silu":
+        return False
+    return all(_is_known(part) for part in causal.modules() if isinstance(part, BaseTunerLayer))
+
+
+@torch.no_grad()
+def lay_side_by_side(causal: PreTrainedModel) -> None:
+    """Give products of one input neighbouring weights, so that they can be one product.
+
+    The parameters become views of what they share; nothing is kept twice. Not for a model that is trained or saved.
+    """
+    for layer in causal.model.layers if decodes_quickly(causal) else ():
+        for parts in ([getattr(layer.self_attn, name) for name in ATTENTION], [getattr(layer.mlp, name) for name in GATES]):
+            if all(type(part) is nn.Linear for part in parts):
+                _make_neighbours([part.weight for part in parts])
+                if all(part.bias is not None for part in parts):
+                    _make_neighbours([part.bias for part in parts])
+
+
+class Body:
+    """How one tree of modules computes: the products of its base, and what its adapters add to them."""
+
+    def __init__(self, causal: PreTrainedModel) -> None:
+        self.embed, self.turning, self.head = causal.get_input_embeddings(), causal.model.rotary_emb, causal.get_output_embeddings()
+        self.layers = [_Layer(layer) for layer in causal.model.layers]
+        self.last_norm = _norm(causal.model.norm)
+
+
+@dataclass
+class Group:
+    """Answers that one caller asks for, all of one model: the rows of one cache."""
+
+    body: Body
+    keys: list[torch.Tensor]  # of each layer: [rows, heads, room, width]
+    values: list[torch.Tensor]
+    length: int  # tokens in the cache
+    mask: torch.Tensor | None  # [rows, 1, 1, room], False where there is padding; None where there is none
+    positions: torch.Tensor  # [rows], of the next token
+    logits: torch.Tensor = field(default_factory=lambda: torch.empty(0))  # [rows, vocabulary], of the next token
+
+    @classmethod
+    def after(cls, body: Body, cache: Any, mask: torch.Tensor, positions: torch.Tensor) -> "Group":
+        """Where the libraries' own pass over the prompts ends. mask: [rows, tokens], 0 where there is padding."""
+        keys, values = [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+        return cls(body, keys, values, keys[0].shape[2], None if mask.all() else mask.bool()[:, None, None], positions)
+
+    def make_room(self) -> None:
+        """For one token more."""
+        if self.length == self.keys[0].shape[2]:
+            self.keys, self.values = ([F.pad(kept, (0, 0, 0, ROOM)) for kept in each] for each in (self.keys, self.values))
+            self.mask = None if self.mask is None else F.pad(self.mask, (0, ROOM), value=True)
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """query [rows, heads, width], key and value [rows, fewer heads, width] -> [rows, heads x width]."""
+        keys, values, end = self.keys[layer], self.values[layer], self.length + 1
+        keys[:, :, self.length], values[:, :, self.length] = key, value
+        several = query.reshape(len(query), keys.shape[1], -1, query.shape[-1])  # heads that share a key, as if they were tokens
+        mask = None if self.mask is None else self.mask[..., :end]
+        said = F.scaled_dot_product_attention(several, keys[:, :, :end], values[:, :, :end], mask, scale=scale)
+        return said.reshape(len(query), -1)
+
+
+@torch.no_grad()
+def step(groups: Sequence[Group], tokens: Sequence[torch.Tensor]) -> None:
+    """Read one more token of every row, [rows] for each group, and leave the logits of the next ones in the groups."""
+    body, spans = groups[0].body, list(_spans(groups))
+    x = body.embed(torch.cat(list(tokens)))  # [rows of all groups, width]
+    turning = _turning(body, x, torch.cat([group.positions for group in groups]))
+    for group in groups:
+        group.make_room()
+    for nth, layer in enumerate(body.layers):
+        own = [(group.body.layers[nth], rows) for group, rows in spans]  # with each group's adapters on them
+        heads = layer.heads(_multiply(layer.first_norm(x), [(each.attention, rows) for each, rows in own]), turning)
+        seen = torch.cat([group.attend(nth, *(each[rows] for each in heads), layer.scale) for group, rows in spans])
+        x = x + _multiply(seen, [(each.out, rows) for each, rows in own])
+        gate, up = _multiply(layer.second_norm(x), [(each.gates, rows) for each, rows in own]).chunk(2, dim=-1)
+        x = x + _multiply(F.silu(gate) * up, [(each.down, rows) for each, rows in own])
+    logits = body.head(body.last_norm(x))
+    for group, rows in spans:
+        group.logits, group.length, group.positions = logits[rows], group.length + 1, group.positions + 1
+
+
+class _Layer:
+    """One layer of a body."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        attention, mlp = _under(layer.self_attn), _under(layer.mlp)
+        self.first_norm, self.second_norm = _norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)
+        self.attention = _Products([getattr(attention, name) for name in ATTENTION])
+        self.out = _Products([attention.o_proj], whole=layer.self_attn)
+        self.gates = _Products([getattr(mlp, name) for name in GATES])
+        self.down = _Products([mlp.down_proj], whole=layer.mlp)
+        self.width, self.scale = attention.head_dim, attention.scaling
+        self.shared = attention.num_key_value_groups  # query heads to a key head
+
+    def heads(self, product: torch.Tensor, turning: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Queries, keys and values out of their one product, the first two turned to their place: [rows, heads, width] each."""
+        heads = product.view(len(product), -1, self.width)
+        fewer = heads.shape[1] // (self.shared + 2)
+        to_turn, value = heads.split([heads.shape[1] - fewer, fewer], dim=1)
+        (cos, sin), half = turning, self.width // 2
+        turned = to_turn * cos + torch.cat((to_turn[..., half:], to_turn[..., :half]), -1) * sin
+        return *turned.split([turned.shape[1] - fewer, fewer], dim=1), value
+
+
+class _Products:
+    """Linear modules that read the same: one product of their bases, and what adapters add to some of its columns."""
+
+    def __init__(self, parts: Sequence[nn.Module], whole: nn.Module | None = None) -> None:
+        """`whole`: a module whose output is that of the only part, and which may have an adapter on it too."""
+        bases = [_under(part) for part in parts]
+        ends = itertools.accumulate(base.out_features for base in bases)
+        columns = [slice(end - base.out_features, end) for base, end in zip(bases, ends, strict=True)]
+        self.base = _one_product(bases)
+        self.added = [(place, added) for part, place in zip(parts, columns, strict=True) for added in _low_ranks(part)]
+        self.bent = [(place, block) for part, place in zip(parts, columns, strict=True) for block in _blocks(part)]
+        self.bent += [(slice(None), block) for block in _blocks(whole)]
+
+
+def _multiply(x: torch.Tensor, spans: Sequence[tuple[_Products, slice]]) -> torch.Tensor:
+    """One product of the base for all rows, and what each group's adapters add to its own: [rows, in] -> [rows, out]."""
+    out = spans[0][0].base(x)
+    for products, rows in spans:
+        for columns, added in products.added:
+            out[rows, columns] += added(x[rows])
+        for columns, block in products.bent:
+            out[rows, columns] += block(out[rows, columns])
+    return out
+
+
+def _under(part: nn.Module) -> nn.Module:
+    """The module itself, without the adapter on it."""
+    return part.base_layer if isinstance(part, BaseTunerLayer) else part
+
+
+def _is_known(part: BaseTunerLayer) -> bool:
+    if isinstance(part, BottleneckLayer):
+        return True
+    return isinstance(part, LoraLayer) and not part.merged and not part.lora_variant and not part.lora_embedding_A
+
+
+def _low_ranks(part: nn.Module) -> Iterator[Product]:
+    """What LoRA adds to a linear module's output, from its input."""
+    if isinstance(part, LoraLayer) and not part.disable_adapters:
+        for name in part.active_adapters:
+            if name in part.lora_A:
+                yield partial(_low_rank, part.lora_A[name], part.lora_B[name], part.scaling[name])
+
+
+def _low_rank(down: nn.Linear, up: nn.Linear, scale: float, x: torch.Tensor) -> torch.Tensor:
+    return up(down(x.to(down.weight.dtype))) * scale
+
+
+def _blocks(part: nn.Module | None) -> Iterator[Product]:
+    """What bottlenecks add to a module's output, from that output."""
+    if isinstance(part, BottleneckLayer) and not part.disable_adapters:
+        yield from (part.bottleneck_blocks[name] for name in part.active_adapters if name in part.bottleneck_blocks)
+
+
+def _one_product(bases: Sequence[nn.Module]) -> Product:
+    """The products of several linear modules side by side; in one where their weights are neighbours."""
+    if len(bases) == 1:
+        return bases[0]
+    if all(type(base) is nn.Linear for base in bases) and _are_neighbours([base.weight for base in bases]):
+        biases = [base.bias for base in bases]
+        if all(bias is None for bias in biases):
+            return partial(F.linear, weight=_joined([base.weight for base in bases]))
+        if all(bias is not None for bias in biases) and _are_neighbours(biases):
+            return partial(F.linear, weight=_joined([base.weight for base in bases]), bias=_joined(biases))
+    return lambda x: torch.cat([base(x) for base in bases], dim=-1)
+
+
+def _make_neighbours(tensors: Sequence[torch.Tensor]) -> None:
+    """Move tensors of like width next to each other in memory."""
+    if not _are_neighbours(tensors):
+        together = torch.cat([tensor.data for tensor in tensors])
+        for tensor, part in zip(tensors, together.split([len(tensor) for tensor in tensors]), strict=True):
+            tensor.data = part
+
+
+def _are_neighbours(tensors: Sequence[torch.Tensor]) -> bool:
+    same = len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
+    return same and all(before.data_ptr() + before.nbytes == after.data_ptr() for before, after in itertools.pairwise(tensors))
+
+
+def _joined(neighbours: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One view of tensors that are neighbours."""
+    first = neighbours[0].detach()
+    return first.as_strided((sum(map(len, neighbours)), *first.shape[1:]), first.stride())
+
+
+def _norm(module: nn.Module) -> Product:
+    """A model's own RMSNorm, in one call."""
+    return partial(F.rms_norm, normalized_shape=module.weight.shape, weight=module.weight, eps=module.variance_epsilon)
+
+
+def _turning(body: Body, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of every row's place, [rows, 1, width], the sine's first half negative: what rotating halves does."""
+    cos, sin = body.turning(x[:, None], positions[:, None])
+    half = sin.shape[-1] // 2
+    return cos, torch.cat((-sin[..., :half], sin[..., half:]), -1)
+
+
+def _spans(groups: Sequence[Group]) -> Iterator[tuple[Group, slice]]:
+    """Each group and its rows among all."""
+    start = 0
+    for group in groups:
+        yield group, slice(start, start := start + len(group.positions))

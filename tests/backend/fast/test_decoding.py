@@ -1,0 +1,216 @@
+"""Quick steps give the libraries' logits, whoever takes them together; and what takes them together loses nobody."""
+
+import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import GemmaConfig, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel, Qwen2Config
+from transformers.models.auto import AutoModelForCausalLM
+
+from backend import models
+from backend.fast import batching
+from backend.fast.batching import Batcher
+from backend.fast.decoding import Body, Group, decodes_quickly, lay_side_by_side, step
+from backend.generation import Decoder, Prefilled, evaluating
+from backend.inference import share_weights
+from backend.methods import parse
+from backend.sampling import Sampling
+
+SIZE = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 512, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+CONFIGS = {
+    "llama": LlamaConfig(**SIZE),
+    "llama, tied, with biases": LlamaConfig(**SIZE, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
+    "mistral": MistralConfig(**SIZE, sliding_window=None),
+    "qwen2": Qwen2Config(**SIZE),
+}
+PROMPTS = [[5, 6, 7, 8, 9], [10, 11], [20, 21, 22]]
+
+
+class NoTokenizer:
+    eos_token_id = 2
+
+
+def make(config: PreTrainedConfig) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def begun(model: torch.nn.Module, prompts: list[list[int]]) -> tuple[Decoder, Prefilled, Group]:
+    """A decoder, where its own pass over the prompts ends, and a group that goes on from a copy of that."""
+    decoder = Decoder(model, NoTokenizer())  # type: ignore[arg-type]
+    with torch.no_grad():
+        state = decoder._read(prompts)
+    kept = copy.deepcopy(state)
+    return decoder, state, Group.after(Body(decoder.causal), kept.cache, kept.mask, kept.positions)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_step_gives_the_logits_of_the_libraries_step(name: str, joined: bool) -> None:
+    model = make(CONFIGS[name])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if joined:
+        lay_side_by_side(model)
+    assert decodes_quickly(model)
+    decoder, state, group = begun(model, PROMPTS)
+    for token in range(30, 30 + 70):  # past the room of one cache
+        tokens = torch.tensor([token % 90, 40, 50])
+        step([group], [tokens])
+        torch.testing.assert_close(group.logits, decoder._step(state, nullcontext, tokens), atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_that_lie_side_by_side_are_one_product_and_are_kept_once() -> None:
+    model = make(CONFIGS["llama"])
+    lay_side_by_side(model)
+    attention = model.model.layers[0].self_attn
+    stores = {getattr(attention, name).weight.untyped_storage().data_ptr() for name in ("q_proj", "k_proj", "v_proj")}
+    assert len(stores) == 1
+    assert attention.q_proj.weight.untyped_storage().nbytes() == sum(p.weight.nbytes for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+    assert isinstance(Body(model).layers[0].attention.base, partial)
+
+
+def test_a_model_that_computes_otherwise_keeps_the_libraries_step() -> None:
+    model = make(GemmaConfig(**SIZE, head_dim=8))
+    assert not decodes_quickly(model)
+    lay_side_by_side(model)  # and nothing happens to it
+    said = list(Decoder(model, NoTokenizer()).decode([[5, 6]], Sampling(max_tokens=4)))  # type: ignore[arg-type]
+    assert said
+
+
+@pytest.fixture
+def voices(tiny_model: Path) -> list[torch.nn.Module]:
+    """The tiny model and its adapters, moved from where they began, on one copy of its weights."""
+    base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
+    lay_side_by_side(base)
+    torch.manual_seed(0)
+    adapted = [parse(method).attach(share_weights(base), models.load_tokenizer(tiny_model)) for method in ("lora", "adapter", "prefix", "prompt")]
+    with torch.no_grad():
+        for tensor in (tensor for model in adapted for tensor in model.parameters() if tensor.requires_grad):
+            tensor += 0.1 * torch.randn(tensor.shape)
+    return [base, *(model.eval() for model in adapted)]
+
+
+def test_answers_of_several_adapters_in_one_step_are_those_they_give_alone(voices: list[torch.nn.Module]) -> None:
+    rows = [PROMPTS[:1], PROMPTS[1:], PROMPTS[:1], PROMPTS, PROMPTS[:2]]
+    alone, together = ([begun(model, prompts)[2] for model, prompts in zip(voices, rows, strict=True)] for _ in range(2))
+    for token in range(40, 46):
+        tokens = [torch.full((len(prompts),), token) for prompts in rows]
+        step(together, tokens)
+        for group, same, token_of in zip(together, alone, tokens, strict=True):
+            step([same], [token_of])
+            torch.testing.assert_close(group.logits, same.logits, atol=1e-5, rtol=1e-4)
+    first = [group.logits[0] for group in together]
+    assert all((one - other).abs().max() > 0.01 for one, other in zip(first, first[1:], strict=False))  # else nothing is told apart
+
+
+# ---- taken together
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many groups each step was made for."""
+    made: list[int] = []
+
+    def noted(groups: list[Group], tokens: list[torch.Tensor]) -> None:
+        made.append(len(groups))
+        step(groups, tokens)
+
+    monkeypatch.setattr(batching, "step", noted)
+    monkeypatch.setattr(batching, "PATIENCE", 5.0)  # however busy the machine is
+    return made
+
+
+def answered(batcher: Batcher, *asked: tuple[torch.nn.Module, int]) -> list[list[int]]:
+    """What each of (model, tokens) says, each asked in a thread of its own."""
+    said: list[list[int]] = [[] for _ in asked]
+    ready = threading.Barrier(len(asked))
+
+    def speak(place: int, model: torch.nn.Module, count: int) -> None:
+        decoder = Decoder(model, NoTokenizer(), batcher)  # type: ignore[arg-type]
+        decoder.ends = torch.tensor([-1])
+        ready.wait()
+        said[place] += [token for (token,) in decoder.decode(PROMPTS[:1], Sampling(max_tokens=count, temperature=0)) if token is not None]
+
+    threads = [threading.Thread(target=speak, args=(place, *what)) for place, what in enumerate(asked)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return said
+
+
+def test_threads_that_share_weights_take_their_steps_together(voices: list[torch.nn.Module], sizes: list[int]) -> None:
+    base, lora = voices[:2]
+    alone = [answered(Batcher(), (model, 30))[0] for model in (base, lora)]
+    sizes.clear()
+    assert answered(Batcher(), (base, 30), (lora, 30)) == alone
+    assert sum(sizes) == 2 * 29  # the first token is the prompt's own
+    assert sizes.count(2) > 20
+
+
+def test_who_ends_first_is_not_waited_for(voices: list[torch.nn.Module], sizes: list[int]) -> None:
+    short, long = answered(Batcher(), (voices[0], 3), (voices[1], 30))
+    assert (len(short), len(long)) == (3, 30)
+
+
+def test_other_weights_are_never_mixed_in(voices: list[torch.nn.Module], sizes: list[int]) -> None:
+    other = make(LlamaConfig(**SIZE))
+    said = answered(Batcher(), (voices[0], 12), (other, 12))
+    assert set(sizes) == {1}
+    assert said == [answered(Batcher(), (model, 12))[0] for model in (voices[0], other)]
+
+
+def test_a_fault_in_a_step_is_told_to_everybody_in_it_and_holds_up_nobody(voices: list[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    batcher, faults = Batcher(), []
+    groups = [begun(model, PROMPTS[:1])[2] for model in voices[:2]]
+
+    def breaks(*_: object) -> None:
+        raise MemoryError("no room")
+
+    def ask(group: Group) -> None:
+        with batcher.joined(group):
+            try:
+                batcher.step(group, torch.tensor([3]), turn=nullcontext, quiet=nullcontext)
+            except MemoryError as fault:
+                faults.append(fault)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batching, "step", breaks)
+        threads = [threading.Thread(target=ask, args=(group,)) for group in groups]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert len(faults) == 2
+    ask(groups[0])
+    assert groups[0].logits.shape == (1, voices[0].config.vocab_size)
+
+
+def test_a_turn_that_never_comes_leaves_nothing_behind(voices: list[torch.nn.Module]) -> None:
+    batcher, group = Batcher(), begun(voices[0], PROMPTS[:1])[2]
+
+    @contextmanager
+    def refused() -> Iterator[None]:
+        raise TimeoutError
+        yield
+
+    with pytest.raises(TimeoutError):
+        batcher.step(group, torch.tensor([3]), turn=refused, quiet=nullcontext)
+    batcher.step(group, torch.tensor([3]), turn=nullcontext, quiet=nullcontext)
+    assert group.length == len(PROMPTS[0]) + 1
+
+
+def test_a_model_in_training_answers_without_dropout_and_trains_on(voices: list[torch.nn.Module]) -> None:
+    model = voices[1].train()
+    assert isinstance(model, PeftModel)
+    batcher, group = Batcher(), begun(model, PROMPTS[:1])[2]
+    batcher.step(group, torch.tensor([3]), turn=nullcontext, quiet=partial(evaluating, model))
+    assert model.training and not group.logits.requires_grad
