@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from backend.fast.batching import Batcher, Turn
 from backend.fast.decoding import Body, Group, decodes_quickly
 from backend.sampling import Sampling
+from backend.soft_prompts import learnt_beginning
 
 
 @dataclass
@@ -73,15 +74,15 @@ class Decoder:
     def _read(self, prompts: Sequence[list[int]]) -> Prefilled:
         """One pass over the prompts, padded on the left, behind whatever the method puts before them."""
         causal, embed = self.causal, self.causal.get_input_embeddings()
-        before, cache, prefix = self._learnt_beginning(len(prompts))
-        width = max(map(len, prompts)) + before.shape[1]
-        rows = [torch.cat((head, embed(torch.tensor(ids, device=causal.device)))) for head, ids in zip(before, prompts, strict=True)]
+        begun = learnt_beginning(self.model, len(prompts))
+        width = max(map(len, prompts)) + begun.vectors.shape[1]
+        rows = [torch.cat((head, embed(torch.tensor(ids, device=causal.device)))) for head, ids in zip(begun.vectors, prompts, strict=True)]
         embeds = torch.stack([torch.nn.functional.pad(row, (0, 0, width - len(row), 0)) for row in rows])
         mask = torch.stack([(torch.arange(width, device=causal.device) >= width - len(row)).long() for row in rows])
-        positions = (mask.cumsum(1) - 1).clamp(min=0) + prefix
-        mask = torch.cat((mask.new_ones(len(rows), prefix), mask), 1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + begun.prefix
+        mask = torch.cat((mask.new_ones(len(rows), begun.prefix), mask), 1)
         outputs = causal(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=begun.cache, use_cache=True,
             logits_to_keep=1,
         )
         return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, positions[:, -1] + 1)
@@ -96,18 +97,6 @@ class Decoder:
             )
         state.positions = state.positions + 1
         return outputs.logits[:, -1]
-
-    def _learnt_beginning(self, rows: int) -> tuple[torch.Tensor, Any, int]:
-        """(vectors before each prompt [rows, n, width], a cache with a learnt prefix or None, the prefix's length)."""
-        embed = self.causal.get_input_embeddings()
-        nothing = embed.weight.new_zeros(rows, 0, embed.weight.shape[1])
-        if not isinstance(self.model, PeftModel) or not self.model.active_peft_config.is_prompt_learning:
-            return nothing, None, 0
-        config = self.model.active_peft_config
-        learnt = self.model.get_prompt(rows)
-        if str(config.peft_type.value) == "PREFIX_TUNING":
-            return nothing, learnt, config.num_virtual_tokens
-        return learnt.to(nothing.dtype), None, 0
 
 
 class evaluating(AbstractContextManager[None]):

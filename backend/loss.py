@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from backend.examples import IGNORED
 from backend.fast.attention import end_to_end, takes_rows_end_to_end
+from backend.soft_prompts import has_soft_prompt, learnt_beginning
 
 CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
 ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
@@ -31,11 +32,12 @@ class Scorer:
 
     def __init__(self, model: nn.Module, unwrapped: nn.Module) -> None:
         """`model` is called; `unwrapped` is the same without what Accelerate may have put around it."""
-        self.model = model
+        self.model, self.unwrapped = model, unwrapped
         self.causal: PreTrainedModel = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
         self.head: nn.Linear = self.causal.get_output_embeddings()
         self.plain_head = self._head_is_one_product()
-        self.rows_lie_end_to_end = not _has_soft_prompt(unwrapped) and takes_rows_end_to_end(self.causal) and self._keeps_rows_apart()
+        is_ours_to_call = model is unwrapped or not has_soft_prompt(unwrapped)
+        self.rows_lie_end_to_end = is_ours_to_call and takes_rows_end_to_end(self.causal) and self._keeps_rows_apart()
 
     def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of -log p(label | before) over positions with a label.
@@ -92,11 +94,27 @@ class Scorer:
         places = torch.arange(1, labels.shape[1], device=labels.device).expand_as(wanted)
         lengths = (places * wanted).amax(1)  # a row is read as far as anything in it is predicted
         read = places <= lengths[:, None]
-        outputs = self.model(
-            input_ids=input_ids[:, :-1][read][None], position_ids=(places - 1)[read][None],
-            attention_mask=end_to_end(lengths[lengths > 0]), use_cache=False,
-        ).logits
-        return outputs[0][wanted[read]]
+        ids, positions, lengths = input_ids[:, :-1][read], (places - 1)[read], lengths[lengths > 0]
+        if has_soft_prompt(self.unwrapped):
+            return self._behind_beginnings(ids, lengths)[wanted[read]]
+        outputs = self.model(input_ids=ids[None], position_ids=positions[None], attention_mask=end_to_end(lengths), use_cache=False)
+        return outputs.logits[0][wanted[read]]
+
+    def _behind_beginnings(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the model puts out for rows end to end, each behind what has been learnt to stand before it: [tokens, width].
+
+        ids: [tokens]; lengths: [rows]. PEFT's own pass knows of no rows end to end.
+        """
+        begun = learnt_beginning(self.unwrapped, 1)
+        rows = self.causal.get_input_embeddings()(ids).split(lengths.tolist())
+        more = begun.vectors.shape[1]
+        whole = [torch.cat((begun.vectors[0], row)) for row in rows]
+        positions = torch.cat([torch.arange(len(row), device=ids.device) for row in whole]) + begun.prefix
+        outputs = self.causal(
+            inputs_embeds=torch.cat(whole)[None], position_ids=positions[None], attention_mask=end_to_end(lengths + more),
+            past_key_values=begun.cache, use_cache=False,
+        ).logits[0]
+        return torch.cat([row[more:] for row in outputs.split((lengths + more).tolist())])
 
     def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
         """What the model puts out for the text itself: a soft prompt's own positions are dropped.
@@ -248,11 +266,6 @@ class RewardScorer:
         last = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1 + hidden.shape[1] - input_ids.shape[1]]
         with torch.autocast(hidden.device.type, enabled=False):
             return self.head(last.float())[:, 0]
-
-
-def _has_soft_prompt(model: nn.Module) -> bool:
-    """Whether learnt positions stand before every text."""
-    return isinstance(model, PeftModel) and any(config.is_prompt_learning for config in model.peft_config.values())
 
 
 def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":

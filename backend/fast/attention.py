@@ -8,6 +8,7 @@ Rows may also lie end to end in one long row, which spares the padding: `end_to_
 attention mask's place. A mask of four dimensions is one that the libraries hand to the attention as it is.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -46,32 +47,58 @@ def attend(
     dropout: float = 0.0, scaling: float | None = None, is_causal: bool | None = None, **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """query [rows, heads, tokens, width], key and value [rows, fewer heads, tokens, width] -> [rows, tokens, heads, width]."""
-    if attention_mask is not None and not attention_mask.is_floating_point() and attention_mask.dtype != torch.bool:
-        rows = (each.split(attention_mask.flatten().tolist(), dim=2) for each in (query, key, value))
-        said = [attend(module, *row, None, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs)[0] for row in zip(*rows, strict=True)]
+    causal = getattr(module, "is_causal", True) and is_causal is not False
+    plain = causal and not dropout and not kwargs.get("position_bias") and query.device.type == "cpu"
+    if attention_mask is not None and _says_lengths(attention_mask):
+        rows = _apart(query, key, value, attention_mask.flatten().tolist())
+        said = [_attend_causally(module, *row, plain=plain, dropout=dropout, scaling=scaling, **kwargs) for row in rows]
         return torch.cat(said, dim=1), None
-    is_plain = attention_mask is None and not dropout and query.shape[2] == key.shape[2] <= LONGEST and not kwargs.get("position_bias")
-    is_plain = is_plain and query.dtype == key.dtype == value.dtype
-    if is_plain and query.requires_grad and query.device.type == "cpu" and getattr(module, "is_causal", True) and is_causal is not False:
-        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        return ShortCausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous(), None
+    if plain and attention_mask is None and query.shape[2] == key.shape[2]:
+        return _attend_causally(module, query, key, value, plain=plain, dropout=dropout, scaling=scaling, **kwargs), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs
     )
 
 
+def _attend_causally(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, plain: bool, scaling: float | None, **kwargs: Any
+) -> torch.Tensor:
+    """The query's tokens being the last of the key's. `plain`: whether it is a softmax(Q K') V on a CPU and no more."""
+    learns = query.requires_grad or key.requires_grad
+    if plain and learns and key.shape[2] <= LONGEST and query.dtype == key.dtype == value.dtype:
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        return ShortCausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous()
+    tokens, before = query.shape[2], key.shape[2] - query.shape[2]
+    mask = ~_later(tokens, before, query.device)[None, None] if before else None  # torch's own would begin at the first key
+    return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
+
+
+def _says_lengths(attention_mask: torch.Tensor) -> bool:
+    """Whether it is what `end_to_end` makes, and no mask."""
+    return not attention_mask.is_floating_point() and attention_mask.dtype != torch.bool
+
+
+def _apart(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]) -> Iterator[tuple[torch.Tensor, ...]]:
+    """(query, key, value) of each row; keys and values that no query belongs to are a prefix, and stand before every row."""
+    prefix = key.shape[2] - query.shape[2]
+    for q, *kept in zip(query.split(lengths, dim=2), *(each[:, :, prefix:].split(lengths, dim=2) for each in (key, value)), strict=True):
+        yield q, *(torch.cat((each[:, :, :prefix], row), dim=2) if prefix else row for each, row in zip((key, value), kept, strict=True))
+
+
 class ShortCausalAttention(torch.autograd.Function):
-    """softmax(scale Q K' + causal mask) V. Query heads that share a key head are laid end to end, so that no key is copied."""
+    """softmax(scale Q K' + causal mask) V, the queries being of the last keys. Query heads that share a key head are laid end
+    to end, so that no key is copied."""
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         rows, heads, tokens, width = query.shape
         groups = rows * key.shape[1]
         q = (query * scale).reshape(groups, -1, width)  # [groups, heads of a group x tokens, width]
-        k, v = key.reshape(groups, tokens, width), value.reshape(groups, tokens, width)
+        seen = key.shape[2]
+        k, v = key.reshape(groups, seen, width), value.reshape(groups, seen, width)
         with torch.autocast(query.device.type, enabled=False):  # which would make the shares fp32
             scores = q @ k.transpose(1, 2)
-            scores.view(groups, -1, tokens, tokens).masked_fill_(_later(tokens, query.device), float("-inf"))
+            scores.view(groups, -1, tokens, seen).masked_fill_(_later(tokens, seen - tokens, query.device), float("-inf"))
             shares = scores.softmax(-1)
             answer = shares @ v
         ctx.save_for_backward(q, k, v, shares)
@@ -87,10 +114,10 @@ class ShortCausalAttention(torch.autograd.Function):
         grad_scores = torch._softmax_backward_data(up @ v.transpose(1, 2), shares, -1, shares.dtype)
         grad_query = (grad_scores @ k).mul_(ctx.scale)
         grad_key = grad_scores.transpose(1, 2) @ q
-        few = (rows, -1, tokens, width)
+        few = (rows, -1, k.shape[1], width)
         return grad_query.view(rows, heads, tokens, width), grad_key.view(few), grad_value.view(few), None
 
 
-def _later(tokens: int, device: torch.device) -> torch.Tensor:
-    """[tokens, tokens], True where a token would look at one that comes after it."""
-    return torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu_(1)
+def _later(tokens: int, before: int, device: torch.device) -> torch.Tensor:
+    """[tokens, before + tokens], True where a token would look at one that comes after it."""
+    return torch.ones(tokens, before + tokens, dtype=torch.bool, device=device).triu_(before + 1)

@@ -230,6 +230,31 @@ def test_rows_end_to_end_are_scored_as_rows_apart(name: str, numbers: torch.Gene
     torch.testing.assert_close(together.logprobs(ids, labels), apart.logprobs(ids, labels), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("longest", [0, 320], ids=["fused", "short"])
+@pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "adapter", "full"])
+def test_rows_end_to_end_learn_as_rows_apart(
+    method: str, longest: int, tiny_model: Path, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.fast.attention.LONGEST", longest)
+    torch.manual_seed(0)
+    base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
+    model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()
+    apart, together = Scorer(model, model), Scorer(model, model)
+    apart.rows_lie_end_to_end = False
+    assert together.rows_lie_end_to_end
+    ids, labels, weights = batch(numbers)
+    labels[1] = IGNORED
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.no_grad():
+        for parameter in learning:
+            parameter += 0.01 * torch.randn(parameter.shape, generator=numbers)
+    values = [scorer.loss(ids, labels, weights) for scorer in (apart, together)]
+    torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    for ours, wanted in zip(*(torch.autograd.grad(value, learning) for value in values), strict=True):
+        assert wanted.abs().max() > 0
+        torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", PADDED)
 def test_rows_stay_apart_where_a_model_would_mix_them(name: str, numbers: torch.Generator) -> None:
     model = quick(PADDED[name])
