@@ -15,11 +15,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from backend.examples import IGNORED
-from backend.fast.attention import end_to_end, takes_rows_end_to_end
+from backend.fast.attention import end_to_end, keeps_rows_apart, takes_rows_end_to_end
 from backend.soft_prompts import has_soft_prompt, learnt_beginning
 
+Places = tuple[torch.Tensor, torch.Tensor]  # (row, place) of tokens: [rows] each
 CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
-ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
 LARGE = 1024  # a power of two: exact in every float type
 
 
@@ -37,7 +37,7 @@ class Scorer:
         self.head: nn.Linear = self.causal.get_output_embeddings()
         self.plain_head = self._head_is_one_product()
         is_ours_to_call = model is unwrapped or not has_soft_prompt(unwrapped)
-        self.rows_lie_end_to_end = is_ours_to_call and takes_rows_end_to_end(self.causal) and self._keeps_rows_apart()
+        self.rows_lie_end_to_end = is_ours_to_call and takes_rows_end_to_end(self.causal) and keeps_rows_apart(self.causal)
 
     def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of -log p(label | before) over positions with a label.
@@ -139,24 +139,6 @@ class Scorer:
             return False
         return torch.allclose(F.linear(hidden, self.head.weight, self.head.bias).float(), logits.float(), rtol=1e-3, atol=1e-3)
 
-    @torch.no_grad()
-    def _keeps_rows_apart(self) -> bool:
-        """Whether a row behind another is read as if it stood alone: convolutions and states would carry over."""
-        trial = torch.arange(5, device=self.causal.device)[None]
-        first, second = torch.tensor([3, 2], device=trial.device)
-        places = torch.cat([torch.arange(first), torch.arange(second)]).to(trial.device)[None]
-        was_training = self.causal.training
-        self.causal.eval()
-        try:
-            together = self.causal(input_ids=trial, position_ids=places, attention_mask=end_to_end(torch.stack([first, second])), use_cache=False)
-        except (IndexError, RuntimeError, TypeError, ValueError):  # such a mask means nothing to this architecture
-            return False
-        else:
-            alone = self.causal(input_ids=trial[:, first:], use_cache=False).logits.float()
-            return bool((together.logits[:, first:].float() - alone).norm() < ROUNDING.get(self.causal.dtype, 0.05) * alone.norm())
-        finally:
-            self.causal.train(was_training)
-
 
 class HeadLoss(torch.autograd.Function):
     """Weighted cross-entropy of a linear head, with gradients made in the forward pass, chunk by chunk."""
@@ -253,6 +235,7 @@ class RewardScorer:
         self.model = model
         causal = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
         self.head: nn.Module = causal.score
+        self.rows_lie_end_to_end = not has_soft_prompt(unwrapped) and takes_rows_end_to_end(causal) and keeps_rows_apart(causal)
 
     def rewards(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The number at each row's last token: [rows], in fp32.
@@ -261,11 +244,23 @@ class RewardScorer:
         token, which some models also end their turns with; we know where each row ends.
         """
         with _looking_into(self.head) as seen:
-            self.model(input_ids=input_ids, use_cache=False)
-        hidden = seen[0]  # [rows, tokens, width]
-        last = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1 + hidden.shape[1] - input_ids.shape[1]]
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.head(last.float())[:, 0]
+            if self.rows_lie_end_to_end:
+                last = self._read_end_to_end(input_ids, lengths)
+            else:
+                last = self._read_padded(input_ids, lengths)
+        with torch.autocast(input_ids.device.type, enabled=False):
+            return self.head(seen[0][last].float())[:, 0]
+
+    def _read_padded(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> Places:
+        """Let the model read; gives where each row's last token was in that: (row, place)."""
+        self.model(input_ids=input_ids, use_cache=False)
+        return torch.arange(len(lengths), device=lengths.device), lengths - 1 - input_ids.shape[1]  # from the right: a prompt may stand before
+
+    def _read_end_to_end(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> Places:
+        places = torch.arange(input_ids.shape[1], device=lengths.device).expand_as(input_ids)
+        read = places < lengths[:, None]
+        self.model(input_ids=input_ids[read][None], position_ids=places[read][None], attention_mask=end_to_end(lengths), use_cache=False)
+        return torch.zeros_like(lengths), lengths.cumsum(0) - 1
 
 
 def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":

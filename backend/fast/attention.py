@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "studio"
+ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
 LONGEST = 320  # tokens of a row from which on the fused kernel is faster
 
 
@@ -35,6 +36,26 @@ def takes_rows_end_to_end(model: nn.Module) -> bool:
     parts = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
     is_whole = all(getattr(config, "sliding_window", None) is None for config in parts)  # ours looks at all that came before
     return bool(parts) and is_whole and all(config._attn_implementation == NAME for config in parts)
+
+
+@torch.no_grad()
+def keeps_rows_apart(model: PreTrainedModel) -> bool:
+    """Whether a row behind another is read as if it stood alone, found out by a trial: convolutions and states would carry over."""
+    trial = torch.arange(5, device=model.device)[None]
+    lengths = torch.tensor([3, 2], device=trial.device)
+    positions = torch.cat([torch.arange(3), torch.arange(2)]).to(trial.device)[None]
+    was_training, body = model.training, model.base_model
+    model.eval()
+    try:
+        together = body(input_ids=trial, position_ids=positions, attention_mask=end_to_end(lengths), use_cache=False)
+    except (IndexError, RuntimeError, TypeError, ValueError):  # such a mask means nothing to this architecture
+        return False
+    else:
+        alone = body(input_ids=trial[:, 3:], use_cache=False).last_hidden_state.float()
+        off = (together.last_hidden_state[:, 3:].float() - alone).norm() / alone.norm()
+        return bool(off < ROUNDING.get(model.dtype, 0.05))
+    finally:
+        model.train(was_training)
 
 
 def end_to_end(lengths: torch.Tensor) -> torch.Tensor:

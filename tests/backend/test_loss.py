@@ -22,7 +22,7 @@ from transformers.models.auto import AutoModelForCausalLM
 from backend import loss, models
 from backend.examples import IGNORED
 from backend.fast import quicken
-from backend.loss import HeadLoss, Scorer
+from backend.loss import HeadLoss, RewardScorer, Scorer
 from backend.methods import parse
 from backend.objectives import parse as parse_objective
 
@@ -252,6 +252,22 @@ def test_rows_end_to_end_learn_as_rows_apart(
     torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
     for ours, wanted in zip(*(torch.autograd.grad(value, learning) for value in values), strict=True):
         assert wanted.abs().max() > 0
+        torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "adapter"])
+def test_rows_end_to_end_are_rewarded_as_rows_apart(method: str, tiny_model: Path, numbers: torch.Generator) -> None:
+    torch.manual_seed(0)
+    base = models.load(tiny_model, torch.float32, device=torch.device("cpu"), head="scalar")
+    model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()
+    apart, together = RewardScorer(model, model), RewardScorer(model, model)
+    apart.rows_lie_end_to_end = False
+    assert together.rows_lie_end_to_end
+    inputs = batch(numbers)[0], torch.tensor([12, 7, 3])
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    values = [scorer.rewards(*inputs) for scorer in (apart, together)]
+    torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
+    for ours, wanted in zip(*(torch.autograd.grad(value.square().sum(), learning, allow_unused=True) for value in values), strict=True):
         torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-3)
 
 
