@@ -133,7 +133,7 @@ def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
     folder = start_folder(spec, run.workspace)
     tokenizer = models.load_tokenizer(folder)
     assert spec.data.id is not None, "headless runs import their file before they get here"
-    records = list(Datasets(run.workspace).iterate(spec.data.id, spec.data.version))
+    records = Datasets(run.workspace).proven(spec.data.id, spec.data.version)
     rows = make_rows(spec, records, tokenizer, before_each=report.stop_if_asked)
     if not rows.train:
         raise UserError("No row is left to learn from. Raise the maximum length, or choose other data.")

@@ -117,6 +117,22 @@ class Datasets:
         card = self.card(id, version)  # what is missing is said now, and not at the first record
         return self._iterate(card)
 
+    def proven(self, id: str, version: int | None = None) -> Sequence[Record]:
+        """Every record, once they have proved to be what was saved: a file changed by other hands is another version.
+
+        Raises `UserError` where they are not.
+        """
+        card, sha256 = self.card(id, version), hashlib.sha256()
+        records = list(self._iterate(card))
+        for each in records:
+            sha256.update(content(each))
+        if sha256.hexdigest() != card.sha256:
+            raise UserError(
+                f'The rows of "{card.name}", version {card.version}, are not those that were saved: the file was changed since. '
+                "Choose another version, or import the file again."
+            )
+        return records
+
     def save(
         self, records: Iterable[Record], *, name: str, record: RecordKind, source: dict[str, Any], of: str | None = None,
         guidelines: dict[str, str] | None = None, again: bool = False, progress: Progress | None = None, rows: int = 0,

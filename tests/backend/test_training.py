@@ -28,7 +28,7 @@ from backend.plan import make_rows
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
-from backend.workspace import Workspace
+from backend.workspace import Workspace, write_whole
 from tests.conftest import make_workspace, save_conversations, starter_rows
 
 REPOSITORY = Path(__file__).parents[2]
@@ -242,9 +242,18 @@ def test_a_stopped_run_keeps_its_result_and_goes_on_along_the_same_curve(
 
 
 @pytest.mark.fault("stop, and go on")
-@pytest.mark.parametrize("method", ["full", "prompt", "qlora"])
+@pytest.mark.parametrize("method", ["full", "prefix", "prompt", "qlora", "adapter"])
 def test_every_method_goes_on_along_the_same_curve(method: str, workspace: Workspace, dataset: Card) -> None:
     spec = spec_for(dataset, method=method, max_steps=5, evaluate_every=5)
+    whole, run = trained(workspace, spec), Run.create(workspace, spec)
+    assert go(run, stop_after=2) == "stopped"
+    assert go(run) == "done"
+    assert curve(run) == curve(whole) and same_weights(run, whole)
+
+
+@pytest.mark.fault("stop, and go on")
+def test_continued_pretraining_goes_on_along_the_same_curve(workspace: Workspace, texts: Card) -> None:
+    spec = parse_spec({**SETTINGS, "data": {"id": texts.id}, "objective": {"name": "pretraining"}, "training": {**SETTINGS["training"], "max_steps": 5}})
     whole, run = trained(workspace, spec), Run.create(workspace, spec)
     assert go(run, stop_after=2) == "stopped"
     assert go(run) == "done"
@@ -278,7 +287,7 @@ import os, signal, sys
 from pathlib import Path
 from backend.runs import Runs
 from backend.training import train
-from backend.workspace import Workspace
+from backend.workspace import Workspace, write_whole
 
 run = Runs(Workspace(Path(sys.argv[1]))).get(sys.argv[2])
 
@@ -549,6 +558,32 @@ def test_missing_data_fails_the_run_in_one_sentence(workspace: Workspace, datase
     Datasets(workspace).delete(dataset.id)
     assert go(run) == "failed"
     assert dataset.id in told(run, "finished")[0]["message"]
+
+
+@pytest.mark.fault("the data or the model changed under a run")
+def test_rows_that_are_no_longer_those_of_the_version_fail_the_run_in_one_sentence(workspace: Workspace, dataset: Card) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    other = save_conversations(workspace, starter_rows(25)[1:], name="others")
+    place = Datasets(workspace).root
+    (place / other.id / "v1.parquet").replace(place / dataset.id / "v1.parquet")
+    assert go(run) == "failed"
+    assert "are not those that were saved" in told(run, "finished")[0]["message"] and curve(run) == []
+
+
+@pytest.mark.fault("the data or the model changed under a run")
+def test_a_vanished_model_folder_fails_the_run_in_one_sentence_and_it_goes_on_once_it_is_back(
+    workspace: Workspace, dataset: Card, uninterrupted: Run
+) -> None:
+    run = Run.create(workspace, spec_for(dataset))
+    assert go(run, stop_after=3) == "stopped"
+    folder = (workspace.models / "starter").rename(workspace.models / "away")
+    named = run.spec.model_copy(update={"base_model": str(workspace.models / "starter")})  # "starter" itself is unpacked anew
+    write_whole(run.folder / "spec.json", named.model_dump_json())
+    assert go(run) == "failed"
+    assert "There is no model folder" in told(run, "finished")[-1]["message"]
+    folder.rename(workspace.models / "starter")
+    assert go(run) == "done"
+    assert curve(run) == curve(uninterrupted)
 
 
 @pytest.mark.fault("any JSON as a run's spec")
