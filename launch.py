@@ -57,11 +57,15 @@ VARIABLES = {
     "THP_MEM_ALLOC_ENABLE": "1",  # huge pages: large tensors 1.2 to 1.9 times faster on a CPU; torch reads it at import
     "GRADIO_ANALYTICS_ENABLED": "False",  # no request leaves the machine
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "USE_HUB_KERNELS": "NO",  # transformers would fetch compiled parts of a model and run them
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # progress belongs on the screen, not in the terminal
     "TOKENIZERS_PARALLELISM": "false",  # its threads and forked data loaders warn about each other
     "BITSANDBYTES_NOWELCOME": "1",
     "PYTHONUTF8": "1",  # text files are UTF-8 on every system
 }
+DOORS = (  # switches that would have strangers' code run: pickles in place of tensors, programs beside models and data
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TRUST_REMOTE_CODE", "HF_DATASETS_TRUST_REMOTE_CODE",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -130,7 +134,7 @@ def check_words(words: list[str]) -> None:
 
 def set_variables() -> None:
     """The environment variables the libraries read at import: ours, and nothing that would open the studio up."""
-    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+    for name in [name for name in os.environ if name.startswith("GRADIO_") or name in DOORS]:
         del os.environ[name]
     os.environ.update(VARIABLES)
 

@@ -227,12 +227,14 @@ def test_the_studio_opens_in_its_environment_with_clean_variables(studio: Studio
         "def serve(workspace, *, host, port, open_browser):\n"
         "    print(json.dumps([str(workspace), host, port, open_browser, sys.prefix, dict(os.environ)]))\n"
     )
-    code, said, _ = studio.launch("--port", "7861", "--workspace", "cats", "--no-browser", GRADIO_SHARE="True")
+    doors = dict.fromkeys(("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TRUST_REMOTE_CODE", "HF_DATASETS_TRUST_REMOTE_CODE"), "1")
+    code, said, _ = studio.launch("--port", "7861", "--workspace", "cats", "--no-browser", GRADIO_SHARE="True", **doors)
     *asked, prefix, variables = json.loads(said)
     assert (code, asked) == (0, ["cats", "127.0.0.1", 7861, False])
     assert Path(prefix) == studio.venv
     assert launch.VARIABLES.items() <= variables.items()
-    assert "GRADIO_SHARE" not in variables
+    assert not {"GRADIO_SHARE", *doors} & variables.keys()
+    assert variables["USE_HUB_KERNELS"] == "NO"
 
 
 def test_the_words_after_test_go_to_pytest(studio: Studio) -> None:
