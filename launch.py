@@ -13,6 +13,7 @@
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
     python3 launch.py alignment [ARGS]   learn from preferences and by trying, and print what it changed
     python3 launch.py bench [ARGS]       train beside a plain TRL script, and print how much faster the studio is
+    python3 launch.py soak [ARGS]        use the studio in many ways at once for a while, and count what was lost
 
 It needs the standard library alone until its environment (`.venv`) stands, and then starts itself again in there
 with `--no-venv`. Its syntax is that of Python 3.8, so that an old Python can say that it is too old.
@@ -242,6 +243,10 @@ def show_bench(options: argparse.Namespace, *arguments: str) -> int:
     return run_bench("speed.py", options, *arguments)
 
 
+def soak(options: argparse.Namespace, *arguments: str) -> int:
+    return run_bench("soak.py", options, *arguments)
+
+
 def run_bench(file: str, options: argparse.Namespace, *arguments: str) -> int:
     sys.argv = [file, "--workspace", str(options.workspace), *arguments]
     runpy.run_path(str(HOME / "tests" / "bench" / file), run_name="__main__")
@@ -251,9 +256,10 @@ def run_bench(file: str, options: argparse.Namespace, *arguments: str) -> int:
 COMMANDS = {
     "open": open_studio, "setup": say_ready, "test": run_tests, "train": train, "resume": resume, "password": set_password,
     "doctor": see_doctor, "pin": pin, "habits": show_habits, "alignment": show_alignment, "bench": show_bench,
+    "soak": soak,
 }
 SUBJECTS = {"train": "SPEC.json", "resume": "three-lines-1a2b3c"}  # what a command is about, by example
-PASSING_ON = ("test", "habits", "alignment", "bench")  # what else is said goes to pytest, and to the benches
+PASSING_ON = ("test", "habits", "alignment", "bench", "soak")  # what else is said goes to pytest, and to the benches
 
 
 # Setting up: a virtual environment in `.venv`, pip's packages in it, and a stamp that says so.
@@ -262,7 +268,7 @@ PASSING_ON = ("test", "habits", "alignment", "bench")  # what else is said goes 
 def requirements(command: str) -> list[Path]:
     """The files that say what a command needs, and the constraints; to pin anew, nothing holds the versions back."""
     names = ["requirements.txt", "requirements-starter.txt"]
-    names += ["requirements-dev.txt"] * (command in ("test", "pin")) + [CONSTRAINTS.name] * (command != "pin")
+    names += ["requirements-dev.txt"] * (command in ("test", "soak", "pin")) + [CONSTRAINTS.name] * (command != "pin")
     return [HOME / name for name in names]
 
 

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -32,15 +33,15 @@ class Studio:
     seconds_to_page: float
 
 
-def start_studio(workspace: Path) -> Studio:
-    """Start the studio as a user does, in the environment the tests run in."""
+def start_studio(workspace: Path, *, log: IO[str] | None = None) -> Studio:
+    """Start the studio as a user does, in the environment the tests run in. `log` is where its complaints go, if not to ours."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, ROOT / "launch.py", "--no-venv", "--no-browser", "--no-watcher", "--port", str(port), "--workspace", workspace]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     begun = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
     url = f"http://127.0.0.1:{port}/"
     while not answers(url):
         assert process.poll() is None, "the studio ended before its page answered"
