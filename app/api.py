@@ -6,7 +6,6 @@
 
 import functools
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -40,7 +39,7 @@ def public_api(studio: Studio) -> None:
         `shape` (alpaca, prompt_completion, messages, sharegpt, text) and `columns` (role to column) are found out if left
         out. Rows that cannot be used refuse the import.
         """
-        source = inspect(Path(path).expanduser())
+        source = inspect(studio.workspace.typed_path(path))
         mapping = parse_mapping(shape, columns or {}) if shape else guess_mapping(sample_rows(source))
         if mapping is None:
             raise UserError(f"What the columns of {source.name} mean is not clear. Name the shape and the columns.")

@@ -38,7 +38,7 @@ def serve(workspace_dir: Path, *, host: str, port: int, open_browser: bool) -> N
     """Open the studio on a workspace and serve it until interrupted. Raises `UserError`."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     entry = {} if is_loopback(host) else entry_for_others(Workspace(workspace_dir).prepare())
-    studio = Studio.open(workspace_dir)
+    studio = Studio.open(workspace_dir, confined=not is_loopback(host))
     page = build(studio)
     print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:

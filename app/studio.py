@@ -45,9 +45,9 @@ class Studio:
         self.reports = Reports(self.datasets, tokenizer=self.tokenizer)
 
     @classmethod
-    def open(cls, workspace_dir: Path) -> "Studio":
-        """Open a workspace and start its engine. Raises `UserError`."""
-        workspace = Workspace(workspace_dir).prepare()
+    def open(cls, workspace_dir: Path, *, confined: bool = False) -> "Studio":
+        """Open a workspace and start its engine; `confined` where people on other machines come in. Raises `UserError`."""
+        workspace = Workspace(workspace_dir, confined=confined).prepare()
         studio = cls(workspace, Engine(workspace), Datasets(workspace), Runs(workspace))
         studio.datasets.sweep()
         studio.engine.start()

@@ -63,6 +63,8 @@ def locate(name: str, workspace: Workspace, say: Callable[[str], None] = lambda 
     """The folder of a model, unpacked or downloaded if need be, and checked. Raises `UserError`."""
     if name == STARTER:
         folder = _starter(workspace, say)
+    elif workspace.confined:
+        folder = _kept_here(name, workspace)
     elif (typed := typed_path(name)).exists() or not _looks_like_hub_id(name):
         folder = typed
     else:
@@ -213,6 +215,16 @@ def shape_of(model: "PreTrainedModel") -> ModelShape:
         context=config.max_position_embeddings,
         projections=tuple(projections),
     )
+
+
+def _kept_here(name: str, workspace: Workspace) -> Path:
+    """A model of the workspace's own: whoever comes from another machine brings none in. Raises `UserError` for others."""
+    if name not in available(workspace):
+        raise UserError(
+            f'"{name[:80]}" is none of this workspace\'s models, and the studio is open to other machines, so it takes in no others. '
+            f"Choose one of the list, or put the folder into {workspace.models} on the studio's own machine."
+        )
+    return Path(name)
 
 
 def _starter(workspace: Workspace, say: Callable[[str], None]) -> Path:

@@ -22,7 +22,7 @@ from backend.objectives import Work
 from backend.rollouts import ANSWERED_AT_ONCE, RolloutSettings
 from backend.runs import Run, Runs, true_events
 from backend.specs import DatasetRef, RunSpec, TrainingSettings
-from backend.workspace import Workspace, typed_path
+from backend.workspace import Workspace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -396,7 +396,7 @@ def with_saved_data(spec: RunSpec, workspace: Workspace) -> RunSpec:
     if spec.data.path is None:
         card = Datasets(workspace).card(spec.data.id, spec.data.version)
         return spec.model_copy(update={"data": DatasetRef(id=card.id, version=card.version)})
-    source = inspect(typed_path(spec.data.path))
+    source = inspect(workspace.typed_path(spec.data.path))
     mapping = guess_mapping(sample_rows(source))
     if mapping is None:
         raise UserError(f"What the columns of {source.name} mean is not clear. Import it in the Data tab, and say so there.")

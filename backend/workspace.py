@@ -26,10 +26,13 @@ WORKSPACE_VERSION = 1
 
 
 class Workspace:
-    """A folder on disk and the paths inside it."""
+    """A folder on disk and the paths inside it.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+    A confined one is worked in by people on other machines: what they type reaches no file of this one outside it.
+    """
+
+    def __init__(self, root: Path, *, confined: bool = False) -> None:
+        self.root, self.confined = root.expanduser().absolute(), confined
 
     @property
     def models(self) -> Path:
@@ -54,6 +57,15 @@ class Workspace:
     @property
     def exports(self) -> Path:
         return self.root / "exports"
+
+    def typed_path(self, text: str) -> Path:
+        """The path a person typed. Raises `UserError` where there can be none, or it is not theirs to name."""
+        if self.confined:
+            raise UserError(
+                f'"{text[:80]}" cannot be read: the studio is open to other machines, and names of files and folders mean this one. '
+                "Bring the file through the page, or have it imported on the studio's own machine."
+            )
+        return typed_path(text)
 
     def prepare(self) -> "Workspace":
         """Make the folders. Raises `UserError` where they cannot be made or belong to a newer studio."""

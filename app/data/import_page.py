@@ -311,7 +311,7 @@ def on_fetch(
         with stops.heeded(work) as go_on:
             progress(None, desc="Asking the hub…")
             path = hub.fetch(
-                name, config=config.strip() or None, split=split.strip() or "train", into=folder,
+                name, config=config.strip() or None, split=split.strip() or "train", into=folder, folders=not studio.workspace.confined,
                 progress=lambda part: (go_on(), progress(part, desc="Fetching"))[0],
             )
     except Stopped:

@@ -31,14 +31,18 @@ LISTED = 30  # configurations or splits named in a sentence
 log = logging.getLogger(__name__)
 
 
-def fetch(name: str, *, config: str | None = None, split: str = "train", into: Path, progress: Progress | None = None) -> Path:
+def fetch(name: str, *, config: str | None = None, split: str = "train", into: Path, progress: Progress | None = None, folders: bool = True) -> Path:
     """Stream one split into a Parquet file in the folder `into`, and return the file's path.
 
-    Columns of class labels become their names. Raises `UserError` where no hub can be reached, the name, the
-    configuration or the split is not there, the data set asks for consent, or it cannot be read to its end.
+    `folders` lets the name be that of a folder on this machine. Columns of class labels become their names. Raises
+    `UserError` where no hub can be reached, the name, the configuration or the split is not there, the data set asks for
+    consent, or it cannot be read to its end.
     """
     name = name.strip()
-    if not os.path.isdir(name):  # unlike Path's, it takes any text
+    is_folder = os.path.isdir(name)  # unlike Path's, it takes any text
+    if is_folder and not folders:
+        raise UserError(f'"{clip(name)}" is a folder of the studio\'s own machine, which is open to others. Have it imported there.')
+    if not is_folder:
         _ask_for(name)
     with _telling_faults_of(name):
         config = _chosen_config(name, config)
