@@ -19,7 +19,7 @@ class RunEvent(TypedDict, total=False):
     """Something that happened. Beside `kind` and `at` each kind carries its own fields:
 
     queued     -
-    started    resumed_from: step the run goes on from (0 for a fresh start), device, precision
+    started    resumed_from: step the run goes on from (0 for a fresh start), device, precision, pieces (micro-batches made of one, once memory had run out)
     prepared   rows, validation_rows, tokens_per_epoch, total_steps, trainable_parameters, parameters, left_out
     step       step, epoch, loss, learning_rate, grad_norm, tokens_per_second, seconds (of training so far)
     evaluated  step, loss (held-out), base (true for the untouched base model), seconds, units (rows, pairs), metrics,

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from backend.data.records import Message
@@ -166,30 +167,41 @@ def collate_rated(answers: Sequence[Rated], pad: int) -> dict[str, "torch.Tensor
 
 
 class LikeLengths:
-    """A batch sampler: every row once an epoch, in an order that only the seed and the epoch decide."""
+    """A batch sampler: every row once an epoch, in an order that only the seed and the epoch decide.
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+    With `pieces`, batches of so many times the size are made and each is cut into so many: steps keep their rows.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int, pieces: int = 1) -> None:
+        self.lengths, self.whole, self.pieces, self.seed = lengths, batch_size * pieces, pieces, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        full, rest = divmod(len(self.lengths), self.whole)
+        return full * self.pieces + min(rest, self.pieces)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = random.Random(f"{self.seed} {self.epoch}")
         rows = list(range(len(self.lengths)))
         order.shuffle(rows)
-        window = self.batch_size * WINDOW
+        window = self.whole * WINDOW
         batches = [batch for at in range(0, len(rows), window) for batch in self._of_like_length(rows[at : at + window])]
         order.shuffle(batches)
-        yield from batches
+        for batch in batches:
+            yield from self._cut(batch)
 
     def _of_like_length(self, rows: list[int]) -> list[list[int]]:
         rows = sorted(rows, key=lambda row: self.lengths[row])
-        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+        return [rows[at : at + self.whole] for at in range(0, len(rows), self.whole)]
+
+    def _cut(self, batch: list[int]) -> Iterator[list[int]]:
+        """As many pieces as there are to be, so that a step begins where it would; fewer only of a batch with fewer rows."""
+        count = min(self.pieces, len(batch))
+        edges = [len(batch) * piece // count for piece in range(count + 1)]
+        return (batch[begin:end] for begin, end in pairwise(edges))
 
 
 def hold_out(rows: Sequence[str], share: float, *, seed: int) -> tuple[list[int], list[int]]:

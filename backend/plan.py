@@ -47,6 +47,7 @@ class Schedule:
     steps_per_epoch: int
     total_steps: int
     evaluate_every: int  # steps
+    pieces: int = 1  # micro-batches made of what is one where memory is enough
 
     @property
     def epochs(self) -> float:
@@ -55,7 +56,13 @@ class Schedule:
     def with_smaller_batches(self) -> "Schedule":
         """Fewer rows at once, the same rows per step: half, where they can be halved. For when memory runs out."""
         pieces = next(n for n in range(2, self.batch_size + 1) if self.batch_size % n == 0)
-        return replace(self, batch_size=self.batch_size // pieces, accumulation=self.accumulation * pieces)
+        return replace(
+            self, batch_size=self.batch_size // pieces, accumulation=self.accumulation * pieces, pieces=self.pieces * pieces
+        )
+
+    def in_pieces(self, pieces: int) -> "Schedule":
+        """The schedule as it was made smaller before, until there were so many pieces."""
+        return self.with_smaller_batches().in_pieces(pieces) if self.pieces < pieces and self.batch_size > 1 else self
 
 
 def schedule(training: TrainingSettings, rows: int) -> Schedule:

@@ -82,7 +82,7 @@ class StudioTrainer(Trainer):
         self.train_examples, self.autocast, self.probe = train, autocast, probe
         self.collate = partial(spec.objective.collate, pad=pad)
         self.validation = [self.collate(batch) for batch in in_order(validation, schedule.batch_size)]
-        self.batches = LikeLengths([example.length for example in train], schedule.batch_size, seed=spec.training.seed)
+        self.batches = LikeLengths([example.length for example in train], schedule.batch_size, seed=spec.training.seed, pieces=schedule.pieces)
         self.best_loss: float | None = None
         self.best_step = 0
         self.worse_in_a_row = 0

@@ -105,11 +105,10 @@ def _tell_the_end(run: Run, emit: Callable[..., Any], outcome: dict[str, Any]) -
 
 def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
     run.checkpoints.mkdir(exist_ok=True)
-    checkpoint = _newest_checkpoint(run, report)
-    report.emit(
-        "started", resumed_from=_step_of(checkpoint), device=describe(), precision=str(dtype(spec.training.precision))[6:]
-    )
+    pieces, checkpoint = _pieces(run), _newest_checkpoint(run, report)
+    _tell_start(spec, report, checkpoint, pieces)
     ready = _make_ready(spec, run, report)
+    ready.schedule = ready.schedule.in_pieces(pieces)
     while True:
         try:
             return _attempt(spec, run, ready, report, checkpoint)
@@ -117,15 +116,37 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
             if not is_out_of_memory(error) or ready.schedule.batch_size == 1:
                 raise
         release_memory()
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # of the first try, whose steps are made anew
-        run.checkpoints.mkdir()
         ready.schedule = ready.schedule.with_smaller_batches()
-        report.emit("warned", message=(
-            f"Memory ran out. Started again from clean weights with {ready.schedule.batch_size} rows at once and "
-            f"{ready.schedule.accumulation} times accumulated: the same step, smaller pieces."
-        ))
-        report.emit("started", resumed_from=0, device=describe(), precision=str(dtype(spec.training.precision))[6:])
-        checkpoint = None
+        checkpoint = _last_clean_state(run, report)
+        report.emit("warned", message=_smaller(ready.schedule, checkpoint))
+        _tell_start(spec, report, checkpoint, ready.schedule.pieces)
+
+
+def _tell_start(spec: RunSpec, report: Reporter, checkpoint: Path | None, pieces: int) -> None:
+    precision = str(dtype(spec.training.precision))[6:]
+    report.emit("started", resumed_from=_step_of(checkpoint), device=describe(), precision=precision, pieces=pieces)
+
+
+def _pieces(run: Run) -> int:
+    """Into how many pieces this run's batches had to be cut when it last went: it would run out of memory again."""
+    return next((event.get("pieces", 1) for event in reversed(run.events.read()[0]) if event["kind"] == "started"), 1)  # type: ignore[typeddict-item]
+
+
+def _last_clean_state(run: Run, report: Reporter) -> Path | None:
+    """The checkpoint to go on from after memory ran out; where there is none, nothing of the first try is left."""
+    checkpoint = _newest_checkpoint(run, report)
+    if checkpoint is None:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        run.checkpoints.mkdir()
+    return checkpoint
+
+
+def _smaller(steps: Schedule, checkpoint: Path | None) -> str:
+    begun = f"Going on from step {_step_of(checkpoint)}" if checkpoint else "Started again from clean weights"
+    return (
+        f"Memory ran out. {begun} with {steps.batch_size} rows at once and {steps.accumulation} times accumulated: "
+        "the same step, smaller pieces."
+    )
 
 
 def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:

@@ -21,6 +21,16 @@ def test_every_row_comes_once_an_epoch(lengths: list[int], size: int, epoch: int
     assert max(map(len, made)) <= size
 
 
+@given(lengths=st.lists(st.integers(1, 100), min_size=1, max_size=200), size=st.integers(1, 4), pieces=st.integers(2, 4))
+def test_pieces_of_a_batch_hold_its_rows(lengths: list[int], size: int, pieces: int) -> None:
+    cut = LikeLengths(lengths, size, seed=0, pieces=pieces)
+    made = list(cut)
+    assert len(made) == len(cut) and all(made) and max(map(len, made)) <= size
+    assert [row for batch in made for row in batch] == [row for batch in batches(lengths, size * pieces) for row in batch]
+    full = [batch for batch in batches(lengths, size * pieces) if len(batch) >= pieces]
+    assert len(made) == len(full) * pieces + (len(lengths) % (size * pieces) if len(lengths) % (size * pieces) < pieces else 0)
+
+
 def test_only_seed_and_epoch_decide_the_order() -> None:
     lengths = [7 * n % 50 for n in range(200)]
     torch.manual_seed(1)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend import headless, models, training
+from backend import headless, models, trainer, training
 from backend.data.versions import Card, Datasets
 from backend.device import device, dtype
 from backend.errors import UserError
@@ -465,14 +465,22 @@ def too_little_memory_for(limit: int, *, after_passes: int, seen: list[int]) -> 
     return check
 
 
+@pytest.fixture
+def sixteen(workspace: Workspace) -> Card:
+    return save_conversations(workspace, starter_rows(16), name="sixteen")
+
+
+def eight_at_once(card: Card, *, evaluate_every: int) -> RunSpec:
+    return spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=evaluate_every)
+
+
 @pytest.mark.fault("out of memory")
-def test_out_of_memory_begins_again_with_smaller_pieces_of_the_same_step(
-    workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+def test_out_of_memory_before_the_first_checkpoint_begins_again_with_smaller_pieces_of_the_same_step(
+    workspace: Workspace, sixteen: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
     seen: list[int] = []
     on_training_pass(too_little_memory_for(2, after_passes=3, seen=seen))
-    card = save_conversations(workspace, starter_rows(16), name="sixteen")
-    run = trained(workspace, spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=2))
+    run = trained(workspace, eight_at_once(sixteen, evaluate_every=6))
     assert [step for step, *_ in curve(run)] == list(range(1, 7))
     assert seen == [8] * 4 + [4] + [2] * 24  # four passes of two rows make each of the six steps
     assert len(told(run, "warned")) == 2
@@ -481,27 +489,50 @@ def test_out_of_memory_begins_again_with_smaller_pieces_of_the_same_step(
 
 
 @pytest.mark.fault("out of memory")
-def test_after_out_of_memory_nothing_of_the_first_try_is_left(
-    workspace: Workspace, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+def test_out_of_memory_costs_only_the_steps_since_the_checkpoint_and_is_remembered(
+    workspace: Workspace, sixteen: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
     seen: list[int] = []
     on_training_pass(too_little_memory_for(4, after_passes=3, seen=seen))
-    card = save_conversations(workspace, starter_rows(16), name="sixteen")
-    run = Run.create(workspace, spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=2))
-    told_so_far = []
-
-    def emit(kind: Any, **fields: Any) -> None:
-        run.events.append(kind, **fields)
-        told_so_far.append(kind)
-        if told_so_far.count("step") == 4:
-            raise KeyboardInterrupt  # three steps, and the first of the second try: then the process dies
-
-    with pytest.raises(KeyboardInterrupt):
-        training.train(run.spec, run, emit, lambda: False)
-    assert [step for step, *_ in curve(run)] == [1]
-    assert list(run.checkpoints.iterdir()) == []
+    whole, run = (Run.create(workspace, eight_at_once(sixteen, evaluate_every=2)) for _ in range(2))
+    assert go(whole) == "done"
+    assert seen == [8] * 4 + [4] * 8  # the checkpoint of step 2 stands
+    assert "Going on from step 2 with 4 rows at once and 2 times accumulated" in told(whole, "warned")[0]["message"]
+    seen.clear()
+    assert go(run, stop_after=4) == "stopped"  # three steps, and the first one made again
+    before = len(seen)
     assert go(run) == "done"
-    assert [step for step, *_ in curve(run)] == [1, 2, 3, 4, 5, 6]
+    assert seen[before:] == [4] * 6, "it knows that eight rows are too many"
+    assert curve(run) == curve(whole) and same_weights(run, whole)
+
+
+@pytest.mark.fault("out of memory")
+def test_steps_in_smaller_pieces_are_the_steps_they_would_have_been(
+    workspace: Workspace, sixteen: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+) -> None:
+    enough = trained(workspace, eight_at_once(sixteen, evaluate_every=2))
+    on_training_pass(too_little_memory_for(4, after_passes=3, seen=[]))
+    run = trained(workspace, eight_at_once(sixteen, evaluate_every=2))
+    losses = [[loss for _, _, loss, *_ in curve(each)] for each in (run, enough)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.fault("out of memory")
+def test_out_of_memory_in_an_evaluation_is_retried_with_fewer_rows_at_once(
+    workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = trainer.measure, []
+
+    def measure(objective: Any, scorer: Any, batches: Any, **rest: Any) -> Any:
+        asked.append(max(len(batch["lengths"]) for batch in batches))
+        if asked[-1] > 2 and len(asked) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+        return real(objective, scorer, batches, **rest)
+
+    monkeypatch.setattr(trainer, "measure", measure)
+    run = trained(workspace, spec_for(dataset, batch_size=4, accumulation=1, validation_share=0.3, max_steps=6, evaluate_every=2))
+    assert asked == [4, 4, 2, 2] and [step for step, _ in evaluations(run)] == [0, 2, 4, 6]
+    assert [step for step, *_ in curve(run)] == list(range(1, 7))
 
 
 @pytest.mark.fault("out of memory")
