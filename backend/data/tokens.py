@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from backend.data.chat_template import written
 from backend.data.records import Record
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def encode_messages(messages: Sequence[Message], tokenizer: "PreTrainedTokenizer
     """A conversation as tokens, every assistant turn trained."""
     if _fakes_a_turn(messages, tokenizer):
         return _encode_apart(messages, tokenizer)
-    whole = _render(messages, tokenizer)
+    whole = written(messages, tokenizer)
     spans = _assistant_spans(messages, whole, tokenizer)
     tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     trained = [any(start <= begin < end for start, end in spans) for begin, _ in tokens["offset_mapping"]]
@@ -68,7 +69,7 @@ def encode_prompt(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBa
     """A conversation up to the point where the assistant is to answer."""
     if _fakes_a_turn(messages, tokenizer):
         return [token for ids, _ in _pieces(messages, tokenizer, answer_next=True) for token in ids]
-    return tokenizer(_render(messages, tokenizer, answer_next=True), add_special_tokens=False)["input_ids"]
+    return tokenizer(written(messages, tokenizer, answer_next=True), add_special_tokens=False)["input_ids"]
 
 
 def ids_of_length(text: str, count: int, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
@@ -77,18 +78,14 @@ def ids_of_length(text: str, count: int, tokenizer: "PreTrainedTokenizerBase") -
     return (ids * count)[:count]
 
 
-def _render(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", answer_next: bool = False) -> str:
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
-
-
 def _assistant_spans(messages: Sequence[Message], whole: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int]]:
     """Where in the rendered conversation each assistant turn stands, as character ranges."""
     spans = []
     for turn, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        before = _render(messages[:turn], tokenizer, answer_next=True)
-        after = _render(messages[: turn + 1], tokenizer)
+        before = written(messages[:turn], tokenizer, answer_next=True)
+        after = written(messages[: turn + 1], tokenizer)
         # some templates write earlier turns differently once later ones follow; those turns cannot be trained on
         if whole.startswith(before) and whole.startswith(after):
             spans.append((len(before), len(after)))
@@ -118,7 +115,7 @@ def _pieces(
     """
     contents = {SENTINEL.format(turn): message["content"] for turn, message in enumerate(messages)}
     stand_ins = [{**message, "content": mark} for message, mark in zip(messages, contents, strict=True)]
-    whole = _render(stand_ins, tokenizer, answer_next)
+    whole = written(stand_ins, tokenizer, answer_next=answer_next)
     spans = _assistant_spans(stand_ins, whole, tokenizer)
     edges = sorted({0, len(whole), *chain.from_iterable(spans)})
     pieces = []
