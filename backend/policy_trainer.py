@@ -35,7 +35,7 @@ from backend.rewards import Answered, Judge
 from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, whole_checkpoints
+from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, require_room, whole_checkpoints
 
 HEADROOM = 0.75  # of the KL to stay under is aimed at: a controller swings about its aim
 GAIN = 1.0  # of the controller of KL: a run here has dozens of rounds, where the paper's 0.1 was for thousands
@@ -334,6 +334,7 @@ class PolicyTrainer:
     def _save_checkpoint(self) -> None:
         """All that resuming needs, written aside and then put in place; older ones go once this one is whole."""
         begun = time.perf_counter()
+        require_room(self.checkpoints)
         place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
         shutil.rmtree(partial, ignore_errors=True)
         self._save(str(partial))

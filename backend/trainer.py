@@ -4,6 +4,7 @@ Ours: how batches are made (like lengths together), how the loss is computed (on
 to evaluate, how a checkpoint is written (whole or not at all), and what happens on NaN and on stop.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -246,6 +247,7 @@ class StudioTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """All that resuming needs, written aside and then put in place; the one before goes once this one is whole."""
         begun = time.perf_counter()
+        require_room(self.checkpoints)
         staging = self.checkpoints / ".writing"
         shutil.rmtree(staging, ignore_errors=True)
         self.args.output_dir = str(staging)
@@ -329,6 +331,14 @@ def put_in_place(partial_folder: Path, place: Path) -> None:
     partial_folder.rename(place)
     _keep_names(place.parent)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def require_room(checkpoints: Path) -> None:
+    """Raises `OSError`, as the disk would, where one more checkpoint like the newest has no room: before the disk is full."""
+    newest = next(iter(whole_checkpoints(checkpoints)), None)
+    needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 0
+    if shutil.disk_usage(checkpoints).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
 
 
 def is_whole(folder: Path) -> bool:

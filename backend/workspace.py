@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
 
 from backend.errors import UserError
@@ -72,6 +73,7 @@ class Workspace:
         try:
             for folder in (self.models, self.datasets, self.runs, self.generations):
                 folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()  # folders that are there say nothing of a disk gone read-only
             label = self.root / "workspace.json"
             if not label.exists():
                 write_whole(label, json.dumps({"v": WORKSPACE_VERSION}) + "\n")

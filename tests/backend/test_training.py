@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend import headless, models, trainer, training
+from backend import headless, models, policy_trainer, trainer, training
 from backend.data.versions import Card, Datasets
 from backend.device import device, dtype
 from backend.errors import UserError
@@ -568,6 +568,34 @@ def test_a_full_disk_ends_in_words_and_leaves_nothing_half_written(
     assert not list(run.checkpoints.glob("step-*"))
     assert go(run) == "done"
     assert curve(run) == curve(uninterrupted)
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+@pytest.mark.parametrize("objective", ["sft", "grpo"])
+def test_a_checkpoint_that_would_not_fit_is_not_begun(
+    objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SAVING_SHARE", 1)  # a checkpoint at every evaluation
+    monkeypatch.setattr(policy_trainer, "SAVING_SHARE", 1)
+    spec = spec_for(dataset, max_steps=4, evaluate_every=2)
+    if objective == "grpo":
+        spec = parse_spec({**json.loads(spec.model_dump_json()), "objective": {"name": "grpo", "contains": ["e"], "answer_tokens": 4}})
+    run, real = Run.create(workspace, spec), shutil.disk_usage
+    saves: list[Any] = []
+    save = torch.save
+
+    def saving(value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        saves.append(file)
+        save(value, file, *args, **kwargs)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
+
+    monkeypatch.setattr(torch, "save", saving)
+    assert go(run) == "failed"
+    assert told(run, "finished")[0]["message"].startswith("The disk is full, so the run ended; its last whole checkpoint is kept.")
+    assert {Path(file).parent.name for file in saves} <= {"checkpoint-2", ".writing"}
+    assert [folder.name for folder in run.checkpoints.glob("step-*")] == ["step-2"]
+    if objective == "grpo":
+        assert len(saves) == 1
 
 
 def test_a_fault_of_ours_is_told_without_a_trace(

@@ -1,6 +1,8 @@
 """A disk that is full, for real: a small file system in memory, filled to its last byte."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from backend.workspace import Workspace
 from tests.backend.test_engine import idle, wait_for
 from tests.backend.test_training import curve, evaluations, same_weights, spec_for, told, trained
 from tests.conftest import make_workspace, save_conversations, starter_rows
+from tests.faults.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +198,21 @@ def test_a_version_that_does_not_fit_leaves_the_ones_there_are(small: tuple[Work
     since = time.time()
     assert import_file(Datasets(workspace), inspect(file), mapping, name="questions").version == card.version + 1
     tell(tried=1, seconds=[time.time() - since])
+
+
+@pytest.mark.fault("a read-only workspace")
+def test_a_workspace_that_is_read_only_ends_in_a_sentence_and_stays_as_it_is(
+    small: tuple[Workspace, Card], small_disk: Path, tell: Callable[..., None]
+) -> None:
+    workspace, _ = small
+    Store.of(workspace).close()
+    before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    command = [sys.executable, ROOT / "launch.py", "--no-venv", "--no-browser", "--workspace", workspace.root]
+    opened = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert opened.returncode == 1 and "Traceback" not in opened.stderr, opened.stderr[-2000:]
+    assert "cannot be written to" in opened.stderr and "--workspace" in opened.stderr
+    with pytest.raises(UserError, match="read-only"):
+        Store.of(workspace)
+    assert {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()} == before
+    tell(tried=2)
