@@ -117,6 +117,11 @@ class Shelf:
         """Whether a run answers with the weights it is training."""
         return run_id in self._lent
 
+    def clear(self) -> None:
+        """Forget everything that is not lent, to give its memory back."""
+        with self._lock:
+            self._loaded.clear()
+
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""
         with self._lock:
@@ -188,6 +193,19 @@ class Playground:
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Reply]:
         """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
+        try:
+            yield from self._stream(speaker, messages, sampling, stopped)
+        except (MemoryError, RuntimeError) as error:
+            if not models.is_out_of_memory(error):
+                raise
+            self.shelf.clear()
+            raise UserError(
+                "There was not enough memory to answer, so what was loaded for chat is put away again. Ask something shorter, choose a smaller model, or wait until the run that trains is done."
+            ) from error
+
+    def _stream(
+        self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, stopped: Callable[[], bool]
+    ) -> Iterator[Reply]:
         with self.turns.take(quick=True):
             model, tokenizer = self.shelf.get(speaker)
         ids = encode_prompt(messages, tokenizer)

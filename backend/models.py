@@ -53,6 +53,11 @@ def hush_libraries() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # "kernels is not installed": it is not needed
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; the CPU's libraries say so in words alone."""
+    return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in MEMORY_RAN_OUT)
+
+
 def available(workspace: Workspace) -> list[str]:
     """Names the model picker offers without typing: the starter, then the folders in the workspace."""
     kept = sorted(config.parent for config in workspace.models.glob("*/config.json"))
@@ -338,7 +343,7 @@ class _plain_words:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, UserError | MemoryError):
             return
-        if any(phrase in str(error).lower() for phrase in MEMORY_RAN_OUT):
+        if is_out_of_memory(error):
             raise UserError(f"There is not enough memory to load {self.folder.name}. Close other programs, or choose a smaller model.") from error
         log.warning("loading the %s of %s failed", self.part, self.folder, exc_info=True)
         raise UserError(

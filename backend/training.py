@@ -112,8 +112,8 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
     while True:
         try:
             return _attempt(spec, run, ready, report, checkpoint)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or ready.schedule.batch_size == 1:
+        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is one of the latter
+            if not models.is_out_of_memory(error) or ready.schedule.batch_size == 1:
                 raise
         release_memory()
         ready.schedule = ready.schedule.with_smaller_batches()
@@ -311,12 +311,6 @@ def _step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.removeprefix("step-")) if checkpoint else 0
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; the CPU's libraries say so in words alone."""
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in words for phrase in models.MEMORY_RAN_OUT)
-
-
 def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:
     kept = " The best weights so far are kept." if (run.checkpoints / "best").exists() else ""
     return (
@@ -326,7 +320,7 @@ def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:
 
 
 def _in_plain_words(error: BaseException) -> str:
-    if is_out_of_memory(error):
+    if models.is_out_of_memory(error):
         return (
             f"Memory ran out even with one row at once ({gigabytes(memory().free)} is free now). Lower the maximum length, "
             "choose LoRA or QLoRA, or close other programs."

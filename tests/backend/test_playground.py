@@ -1,6 +1,7 @@
 """Answers of a real tiny model, as the Chat tab asks for them."""
 
 import pytest
+import torch
 
 from backend.device import Turns
 from backend.errors import UserError
@@ -42,6 +43,21 @@ def test_a_stopped_answer_ends_with_the_next_token(playground):
 def test_a_conversation_longer_than_the_context_is_counted(playground):
     with pytest.raises(UserError, match=r"tokens long, and the model reads at most 512"):
         list(playground.stream(BASE, [{"role": "user", "content": "kettle " * 600}], Sampling()))
+
+
+@pytest.mark.fault("out of memory")
+def test_out_of_memory_in_an_answer_gives_the_memory_back_and_the_next_answer_comes(playground):
+    model, _ = playground.shelf.get(BASE)
+
+    def run_out(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+
+    model.register_forward_pre_hook(run_out)
+    with pytest.raises(UserError, match="not enough memory to answer"):
+        list(playground.stream(BASE, QUESTION, Sampling(max_tokens=4)))
+    assert not playground.is_loaded(BASE)
+    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=4))
+    assert last.end in ("finished", "cut off")
 
 
 def test_a_soft_prompt_that_learnt_nothing_yet_says_its_first_words(playground, workspace, dataset):
