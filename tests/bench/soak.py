@@ -58,10 +58,10 @@ def main() -> int:
         studio = start_studio(workspace.root, log=log)
         stack.callback(end, studio)
         run = start_run(studio, workspace)
-        meter = stack.enter_context(measuring(studio))
         with open_chromium() as browser:
             people = gather(browser, studio, random.Random(seed))
-            use(people, seconds=60 * options.minutes, dice=random.Random(seed))
+            with measuring(studio) as meter:
+                use(people, seconds=60 * options.minutes, dice=random.Random(seed))
             faults = leave(people)
         findings = [*count(people, workspace), points(run, studio), *meter.findings(), complaints(log.name, faults)]
     for finding in findings:
@@ -193,6 +193,8 @@ class Talker(Person):
         unfold(self.page, "How answers are made", "chat-left-max_tokens")
         fill(self.page, "chat-left-max_tokens", "16")
         self.page.keyboard.press("Tab")
+        self._ask()  # the first answer loads the models, which is no growth of memory
+        expect(self.page.locator(".vote-line")).to_contain_text("Which answer is better?", timeout=300_000)
 
     def act(self) -> None:
         """Ask, or vote where both have answered; while they answer, nothing."""
@@ -234,7 +236,7 @@ def question(number: int) -> str:
 
 
 def gather(browser: Browser, studio: Studio, dice: random.Random) -> list[Person]:
-    """Everybody at their place."""
+    """Everybody at their place, and what they need in memory."""
     people: list[Person] = []
     for kind in (Labeller, Writer, Talker, Talker, Reloader, Reloader, Reloader):
         page = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
