@@ -60,6 +60,7 @@ def main() -> int:
         run = start_run(studio, workspace)
         with open_chromium() as browser:
             people = gather(browser, studio, random.Random(seed))
+            wait_for_steps(run, 3)  # the first ones take the memory that the others use again
             with measuring(studio) as meter:
                 use(people, seconds=60 * options.minutes, dice=random.Random(seed))
             faults = leave(people)
@@ -113,6 +114,19 @@ def start_run(studio: Studio, workspace: Workspace) -> Run:
     training = {"max_steps": 100_000, "batch_size": 2, "evaluate_every": 25, "validation_share": 0.02, "probes": ["Why does it rain?"]}
     spec = {"name": RUN, "base_model": STARTER, "data": {"id": card.id}, "method": {"name": "lora"}, "training": training}
     return Runs(workspace).get(Client(studio.url, verbose=False).predict(spec=spec, api_name="/start_run"))
+
+
+def wait_for_steps(run: Run, count: int, *, seconds: float = 600.0) -> None:
+    until = time.monotonic() + seconds
+    while len(steps_of(run)) < count:
+        if time.monotonic() > until or run.status not in ("queued", "running"):
+            raise SystemExit(f"The run has not made {count} steps: it is {run.status}.")
+        time.sleep(0.5)
+
+
+def steps_of(run: Run) -> list[int]:
+    """The steps it has told of, in their order."""
+    return [event["step"] for event in run.events.read()[0] if event["kind"] == "step"]  # type: ignore[typeddict-item]
 
 
 # ---- who uses it
@@ -312,7 +326,7 @@ def points(run: Run, studio: Studio) -> Finding:
     until = time.monotonic() + 120
     while run.status == "running" and time.monotonic() < until:
         time.sleep(0.2)
-    steps = [event["step"] for event in run.events.read()[0] if event["kind"] == "step"]  # type: ignore[typeddict-item]
+    steps = steps_of(run)
     whole = steps == list(range(1, len(steps) + 1)) and len(steps) > 0
     return Finding(whole and run.status == "stopped", f"points of the run: 1 to {len(steps)}, {'each once' if whole else 'NOT each once'}; it is {run.status}")
 
