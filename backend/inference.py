@@ -200,7 +200,8 @@ class Playground:
                 raise
             self.shelf.clear()
             raise UserError(
-                "There was not enough memory to answer, so what was loaded for chat is put away again. Ask something shorter, choose a smaller model, or wait until the run that trains is done."
+                "There was not enough memory to answer, so what was loaded for chat is put away again. Ask something shorter, "
+                "choose a smaller model, or wait until the run that trains is done."
             ) from error
 
     def _stream(
