@@ -423,5 +423,5 @@ def _name(studio: Studio, speaker: str) -> str:
     if not runs:
         return _base_label(speaker.removeprefix("base:"))
     live = studio.engine.live()
-    step = f" at step {live.progress().step}" if live and live.id == runs[0].id else ""
+    step = f" at step {studio.runs.progress(live).step}" if live and live.id == runs[0].id else ""
     return runs[0].label["name"] + step

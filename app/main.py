@@ -167,7 +167,7 @@ def standing(studio: Studio) -> Standing:
     }.get(status.state, "training")
     if status.run_id:
         run = studio.runs.get(status.run_id)
-        progress = run.progress()
+        progress = studio.runs.progress(run)
         share = f" {progress.step / progress.total_steps:.0%}" if progress.total_steps else ""
         words = f'training "{run.label["name"]}"{share}'
     if status.queued:

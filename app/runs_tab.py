@@ -23,7 +23,7 @@ from components.text import escape
 
 PAGE_SIZE = 50
 NAMED = 5  # runs named in a warning; more are counted
-LOG_LINES = 500  # shown of a run's log; the whole of it is a file
+LOG_LINES, LOG_BYTES = 500, 2**18  # shown of a run's log, and read for it; the whole of it is a file
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,14 @@ def _flat(values: dict[str, Any], above: str = "") -> dict[str, str]:
 
 def log_html(studio: Studio, run_id: str) -> str:
     """What happened, line by line, the newest last."""
+    events = studio.runs.get(run_id).events
     lines = [
         f"{time.strftime('%H:%M:%S', time.localtime(event['at']))}  {text}"
-        for event in true_events(studio.runs.get(run_id).events.read()[0]) if (text := describe_event(event))
+        for event in true_events(events.last(LOG_BYTES)) if (text := describe_event(event))
     ]
     if not lines:
         return empty("Nothing has happened yet: the run waits for its turn.")
-    left_out = f"({len(lines) - LOG_LINES:,} earlier lines are in events.jsonl)\n" if len(lines) > LOG_LINES else ""
+    left_out = "(earlier lines are in events.jsonl)\n" if len(lines) > LOG_LINES or events.size > LOG_BYTES else ""
     return f'<pre class="log" tabindex="0">{escape(left_out + chr(10).join(lines[-LOG_LINES:]))}</pre>'
 
 

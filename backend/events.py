@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import orjson
+
 Kind = Literal["queued", "started", "prepared", "step", "evaluated", "sampled", "saved", "warned", "doing", "finished"]
 Status = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 TAIL_BYTES = 65_536
@@ -65,11 +67,14 @@ class EventLog:
         whole = data[: data.rfind(b"\n") + 1]
         return [event for line in whole.splitlines() if (event := _parse(line))], after + len(whole)
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
-    def last(self) -> list[RunEvent]:
+    def last(self, tail_bytes: int = TAIL_BYTES) -> list[RunEvent]:
         """The newest events, without reading a long file whole; enough to tell how a run stands."""
-        size = self.path.stat().st_size if self.path.exists() else 0
-        return self.read(after=max(0, size - TAIL_BYTES))[0] or self.read()[0]
+        return self.read(after=max(0, self.size - tail_bytes))[0] or self.read()[0]
 
 
 def _ends_mid_line(path: Path) -> bool:
@@ -83,7 +88,7 @@ def _ends_mid_line(path: Path) -> bool:
 
 def _parse(line: bytes) -> RunEvent | None:
     try:
-        event = json.loads(line)
+        event = orjson.loads(line)
     except ValueError:
         return None  # the torn line of a killed process
     return event if isinstance(event, dict) and "kind" in event else None

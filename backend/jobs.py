@@ -10,6 +10,7 @@ Another kind of job is one new file, with a subclass of `Job` that says how to `
 """
 
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -125,8 +126,9 @@ class Jobs(Generic[AnyJob]):
 
     def ids(self) -> list[str]:
         """Newest first."""
-        specs = [file for file in (self.workspace.root / self.kind.place).glob("*/spec.json") if is_id(file.parent.name)]
-        return [file.parent.name for file in sorted(specs, key=lambda file: file.stat().st_mtime_ns, reverse=True)]
+        place = str(self.workspace.root / self.kind.place)  # a path object each would take longer than looking
+        begun = {name: when for name in _names_in(place) if (when := written_at(f"{place}/{name}/spec.json")) is not None}
+        return sorted(filter(is_id, begun), key=lambda name: begun[name], reverse=True)
 
     def has(self, id: str) -> bool:
         """Whether there is a job of this id."""
@@ -148,3 +150,18 @@ class Jobs(Generic[AnyJob]):
         if job.is_held() or job.status not in ENDED:
             raise UserError(f"{job.label['name']} is still running or queued. Stop it first, then delete it.")
         shutil.rmtree(job.folder)
+
+
+def _names_in(place: str) -> list[str]:
+    try:
+        return os.listdir(place)
+    except FileNotFoundError:
+        return []
+
+
+def written_at(file: str | Path) -> int | None:
+    """When a file was last written to, in nanoseconds; None where there is none."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return None

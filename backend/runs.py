@@ -8,15 +8,21 @@
       result/          the adapter in PEFT's format, or the model; tokenizer and chat template with it
 """
 
+import threading
+from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from backend.events import RunEvent
-from backend.jobs import Job, Jobs, Means
+from backend.jobs import Job, Jobs, Means, written_at
 from backend.progress import Progress
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace
+
+REMEMBERED = 200  # runs of which it is kept where they stand: more than a page of the table
+SPECS_REMEMBERED = 16_384
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Run(Job):
     @property
     def spec(self) -> RunSpec:
         """Raises `UserError` where it is damaged or of a newer studio."""
-        return parse_spec(self.spec_values())
+        return _spec_of(self.workspace, self.id, written_at(self.folder / "spec.json"))
 
     def perform(self, means: Means) -> None:
         """Train, from the last checkpoint on."""
@@ -57,11 +63,6 @@ class Run(Job):
     @property
     def has_result(self) -> bool:
         return self.result.is_dir()
-
-    def summary(self) -> Summary:
-        """What the table shows, read off the spec and the events."""
-        label = self.label
-        return Summary(self.id, label["name"], label["note"], self.spec, self.progress())
 
     def progress(self) -> Progress:
         """Where the run stands."""
@@ -82,15 +83,31 @@ def true_events(events: list[RunEvent]) -> list[RunEvent]:
     return kept
 
 
+@lru_cache(maxsize=SPECS_REMEMBERED)
+def _spec_of(workspace: Workspace, run_id: str, written: int | None) -> RunSpec:
+    """A spec, which never changes, is read once, however many runs there are."""
+    return parse_spec(Run(workspace, run_id).spec_values())
+
+
 class Runs(Jobs[Run]):
     """All runs of a workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace, Run)
+        self._standings = Standings()
+
+    def progress(self, run: Run) -> Progress:
+        """Where a run stands. Asked again and again, it reads only what is new since."""
+        return self._standings.of(run)
 
     def summaries(self, *, offset: int = 0, limit: int = 50) -> list[Summary]:
         """A page of the table, newest first; runs whose spec cannot be read are passed over."""
-        return [run.summary() for run in map(self.get, self.ids()[offset : offset + limit]) if run.is_readable()]
+        return [self._summary(run) for run in map(self.get, self.ids()[offset : offset + limit]) if run.is_readable()]
+
+    def _summary(self, run: Run) -> Summary:
+        """What the table shows, read off the spec and the events."""
+        label = run.label
+        return Summary(run.id, label["name"], label["note"], run.spec, self.progress(run))
 
     def with_result(self) -> list[Run]:
         """Runs one can chat with, newest first."""
@@ -101,4 +118,35 @@ class Runs(Jobs[Run]):
         return self._with_head("scalar")
 
     def _with_head(self, head: str) -> list[Run]:
-        return [run for run in map(self.get, self.ids()) if run.has_result and run.is_readable() and run.spec.objective.head == head]
+        return [run for run in (Run(self.workspace, id) for id in self.ids()) if run.has_result and run.is_readable() and run.spec.objective.head == head]
+
+
+class Standings:
+    """Where runs stand, each with the byte of its events up to which it was read: 100,000 steps are not read at every look."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[Progress, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, run: Run) -> Progress:
+        with self._lock:
+            known = self._known.pop(run.id, None)
+            progress, cursor = (known and _caught_up(run, *known)) or _read_whole(run)
+            self._known[run.id] = progress, cursor
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+            return copy(progress)
+
+
+def _caught_up(run: Run, progress: Progress, cursor: int) -> tuple[Progress, int] | None:
+    """The progress with what is new; None where it was begun again or resumed, so that some of the old may be void."""
+    events, reached = run.events.read(cursor)
+    if reached < cursor or any(event["kind"] == "started" for event in events):
+        return None
+    progress.fold(events)
+    return progress, reached
+
+
+def _read_whole(run: Run) -> tuple[Progress, int]:
+    events, cursor = run.events.read()
+    return Progress.of(true_events(events)), cursor
