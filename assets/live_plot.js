@@ -40,10 +40,11 @@ let summary = 0; // the timer of the spoken summary
 
 function apply(payload) {
   if (!payload || payload.serial <= serial) return;
-  if (payload.kind === 'whole') keepOnly(new Set(payload.series.map(series => series.run)));
+  const sent = JSON.parse(payload.series);
+  if (payload.kind === 'whole') keepOnly(new Set(sent.map(series => series.run)));
   const lost = payload.after !== null && payload.after !== serial;
   serial = payload.serial;
-  payload.series.forEach(extend);
+  sent.forEach(extend);
   listRuns();
   scheduleDraw();
   scheduleSummary();

@@ -15,11 +15,12 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
 import gradio as gr
+import orjson
 import plotly
 
 # "loss", "validation_loss", "base_loss", "learning_rate", "grad_norm", "tokens_per_second"; and whatever an objective
@@ -29,6 +30,7 @@ WATCHED, HELD_OUT = "watched ", "held-out "
 
 ASSETS = Path(__file__).parents[1] / "assets"
 LIVE_PLOT_CSS = ASSETS / "live_plot.css"
+MOST_POINTS = 20_000  # of a curve sent whole: more than any screen shows, and the page is there within a second
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
@@ -43,13 +45,20 @@ class Series(TypedDict):
     values: list[float]  # losses in nats per token
 
 
+COLUMNS: tuple[Literal["steps", "seconds", "values"], ...] = ("steps", "seconds", "values")
+
+
 class Payload(TypedDict):
-    """What the chart takes as its value. `after` is the serial of the payload this one goes on from, if it matters."""
+    """What the chart takes as its value. `after` is the serial of the payload this one goes on from, if it matters.
+
+    The series travel as one JSON text: Gradio walks through whatever else a value holds, on both sides, and a long run's
+    100,000 numbers would keep the page waiting for seconds.
+    """
 
     serial: int
     kind: Literal["whole", "more"]
     after: int | None
-    series: list[Series]
+    series: str  # JSON of list[Series]
 
 
 # Gradio drops a value equal to the last one, and the page must not draw a re-delivered one twice: so each payload
@@ -75,8 +84,8 @@ def _script() -> str:
 
 
 def whole(series: Sequence[Series]) -> Payload:
-    """A payload that replaces everything the chart shows. `whole([])` empties it."""
-    return {"serial": next(_serials), "kind": "whole", "after": None, "series": [_finite(one) for one in series]}
+    """A payload that replaces everything the chart shows; very long curves come by their extremes. `whole([])` empties it."""
+    return {"serial": next(_serials), "kind": "whole", "after": None, "series": _packed(_thinned(_finite(one)) for one in series)}
 
 
 def more(series: Sequence[Series], *, after: int | None = None) -> Payload:
@@ -86,7 +95,7 @@ def more(series: Sequence[Series], *, after: int | None = None) -> Payload:
     only the last value for a chart in an unopened tab) and fires `behind`. A step that the chart has already, as after
     resuming a run, replaces the curve from there on.
     """
-    return {"serial": next(_serials), "kind": "more", "after": after, "series": [_finite(one) for one in series]}
+    return {"serial": next(_serials), "kind": "more", "after": after, "series": _packed(map(_finite, series))}
 
 
 def static_paths() -> list[str]:
@@ -94,8 +103,15 @@ def static_paths() -> list[str]:
     return [str(PLOTLY.parent)]
 
 
+def _packed(series: Iterable[Series]) -> str:
+    return orjson.dumps(list(series)).decode()
+
+
 def _finite(series: Series) -> Series:
     """The series without points that cannot be placed. A diverged loss leaves a gap; it is never drawn as 0."""
+    lengths = {len(series[column]) for column in COLUMNS}
+    if len(lengths) == 1 and all(all(map(math.isfinite, series[column])) for column in COLUMNS):
+        return series
     points = [
         point
         for point in zip(series["steps"], series["seconds"], series["values"], strict=True)
@@ -107,6 +123,19 @@ def _finite(series: Series) -> Series:
         "seconds": [seconds for _, seconds, _ in points],
         "values": [value for _, _, value in points],
     }
+
+
+def _thinned(series: Series) -> Series:
+    """The lowest and the highest point of each of MOST_POINTS / 2 stretches, and the newest, where there are more."""
+    values, count, stretches = series["values"], len(series["values"]), MOST_POINTS // 2
+    if count <= MOST_POINTS:
+        return series
+    picked = {count - 1}
+    for stretch in range(stretches):
+        places = range(stretch * count // stretches, (stretch + 1) * count // stretches)
+        picked |= {min(places, key=values.__getitem__), max(places, key=values.__getitem__)}
+    kept = sorted(picked)
+    return {**series, **{column: [series[column][place] for place in kept] for column in COLUMNS}}  # type: ignore[typeddict-item]
 
 
 _TEMPLATE = """

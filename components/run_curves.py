@@ -23,15 +23,15 @@ STATUS_WORDS = {
 
 def series_of(run_id: str, label: str, events: Iterable[RunEvent]) -> list[Series]:
     """Points of every metric in some events of one run."""
-    points: dict[Metric, list[tuple[int, float, float]]] = {}
+    series: dict[Metric, Series] = {}
     for event in events:
         for metric, value in _values(event):
-            points.setdefault(metric, []).append((event["step"], event["seconds"], value))  # type: ignore[typeddict-item]
-    return [
-        Series(run=run_id, label=label, metric=metric, steps=[p[0] for p in at], seconds=[p[1] for p in at],
-               values=[p[2] for p in at])
-        for metric, at in points.items()
-    ]
+            if metric not in series:
+                series[metric] = Series(run=run_id, label=label, metric=metric, steps=[], seconds=[], values=[])
+            series[metric]["steps"].append(event["step"])  # type: ignore[typeddict-item]
+            series[metric]["seconds"].append(event["seconds"])  # type: ignore[typeddict-item]
+            series[metric]["values"].append(value)
+    return list(series.values())
 
 
 def _values(event: Any) -> list[tuple[Metric, float]]:

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import gradio as gr
 import pytest
 
-from components.live_plot import LIVE_PLOT_CSS, Series, demo, live_plot, more, static_paths, whole
+from components.live_plot import LIVE_PLOT_CSS, MOST_POINTS, Payload, Series, demo, live_plot, more, static_paths, whole
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -19,8 +19,12 @@ def loss(steps: list[int], values: list[float]) -> Series:
     return {"run": "r1", "label": "a", "metric": "loss", "steps": steps, "seconds": seconds, "values": values}
 
 
+def sent(payload: Payload) -> list[Series]:
+    return json.loads(payload["series"])
+
+
 def test_points_that_are_not_finite_are_left_out():
-    [series] = whole([loss([1, 2, 3, 4], [2.0, math.nan, math.inf, 1.0])])["series"]
+    [series] = sent(whole([loss([1, 2, 3, 4], [2.0, math.nan, math.inf, 1.0])]))
     assert (series["steps"], series["seconds"], series["values"]) == ([1, 4], [1.5, 6.0], [2.0, 1.0])
 
 
@@ -46,6 +50,15 @@ def test_the_series_given_is_left_as_it_was():
 def test_lists_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="zip"):
         more([loss([1, 2], [1.0])])
+
+
+def test_a_very_long_curve_is_sent_by_its_extremes_and_its_newest_point():
+    values = [math.sin(step) for step in range(100_000)]
+    values[70_001], values[70_002] = -50.0, 50.0
+    [series] = sent(whole([loss(list(range(100_000)), values)]))
+    assert MOST_POINTS / 2 <= len(series["steps"]) <= MOST_POINTS + 1
+    assert {70_001, 70_002, 99_999} <= set(series["steps"]) and series["steps"] == sorted(series["steps"])
+    assert all(values[step] == value for step, value in zip(series["steps"], series["values"], strict=True))
 
 
 def test_the_template_has_nothing_for_gradio_to_run():
