@@ -32,6 +32,8 @@ MOST_EPOCHS = 10
 EVALUATIONS = 8
 STEPS_BETWEEN = 5  # at least, from one evaluation to the next: answering the probes takes as long as a few steps
 WRITING_COST = 3  # a token written takes as long as so many that are read: one position at a time wastes the hardware
+LIBRARY_BYTES = 550_000_000  # torch, transformers and peft loaded: on a GPU they lie elsewhere
+WORKING_BYTES = 300_000_000  # logits of a chunk, what products need on the side, what is freed and not given back
 HOLES = 12  # of the memory answers take to write, left between caches that grow token by token
 NOT_WANTED = "augmented, and switched off in the training settings"
 COPY_OF_HELD_OUT = "augmented from a row that is held out"
@@ -309,8 +311,11 @@ def _too_little_disk(spec: RunSpec, measured: ModelShape, workspace: Workspace) 
 
 
 def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: int) -> int:
-    """Estimate of what a run takes beyond what is in use now: weights, gradients, AdamW's moments, activations."""
-    from backend.device import dtype
+    """Estimate of the most a process holds that trains: libraries, weights, gradients, AdamW's moments, activations.
+
+    `python3 launch.py bench --only memory` holds it against trainings of every method.
+    """
+    from backend.device import device, dtype
 
     products = dtype(spec.training.precision)
     trainable = spec.method.trainable_parameters(measured)
@@ -319,10 +324,12 @@ def memory_bytes(spec: RunSpec, measured: ModelShape, rows: Rows, batch_size: in
     tokens = at_once * statistics.mean(lengths[:at_once]) if lengths else 0
     inner = sum(p.outputs for p in measured.projections)
     # per token and layer: what autograd keeps of norms, projections, rotary turns, attention and the MLP's product
-    activations = tokens * measured.layers * (12 * measured.hidden + 3 * inner) * products.itemsize
+    share = 1.0 if spec.training.stock else spec.method.activation_share
+    activations = tokens * measured.layers * (12 * measured.hidden + 3 * inner) * products.itemsize * share
     kept = trainable * (8 + (0 if spec.method.name == "full" else 4))  # two moments, fp32 weight
     besides = max(trainable * 4, _answering_bytes(spec, measured, lengths))  # gradients are gone while it answers
-    return int(spec.method.weight_bytes(measured, products) + _beside_bytes(spec, measured) + kept + activations + besides + 300_000_000)
+    working = WORKING_BYTES + (LIBRARY_BYTES if device().type == "cpu" else 0)
+    return int(spec.method.weight_bytes(measured, products) + _beside_bytes(spec, measured) + kept + activations + besides + working)
 
 
 def _beside_bytes(spec: RunSpec, measured: ModelShape) -> int:

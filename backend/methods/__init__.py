@@ -22,6 +22,7 @@ class MethodSettings(Settings):
     paper: ClassVar[str]  # where it comes from
     default_learning_rate: ClassVar[float]  # proven on the starter model and data, see README
     mergeable: ClassVar[bool]  # whether its result can be folded into the base weights
+    activation_share: ClassVar[float] = 1.0  # kept for the way back, of what stock parts keep; measured by `launch.py bench --only memory`
 
     name: str
 

@@ -18,6 +18,7 @@ class Adapter(MethodSettings):
     title: ClassVar[str] = "Adapter"
     sentence: ClassVar[str] = "Adds small layers between the old ones. Cannot be merged: it stays a part of its own."
     paper: ClassVar[str] = "https://arxiv.org/abs/1902.00751"
+    activation_share: ClassVar[float] = 0.43
     default_learning_rate: ClassVar[float] = 1e-3
     mergeable: ClassVar[bool] = False
 
