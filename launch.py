@@ -12,7 +12,7 @@
     python3 launch.py pin                write down the versions of the whole tree of packages
     python3 launch.py habits [ARGS]      train all six methods and print what each has learnt
     python3 launch.py alignment [ARGS]   learn from preferences and by trying, and print what it changed
-    python3 launch.py bench [ARGS]       train beside a plain TRL script, and print how much faster the studio is
+    python3 launch.py bench [ARGS]       measure: training beside a plain TRL script, and what one waits for at the page
     python3 launch.py soak [ARGS]        use the studio in many ways at once for a while, and count what was lost
 
 It needs the standard library alone until its environment (`.venv`) stands, and then starts itself again in there
@@ -268,7 +268,7 @@ PASSING_ON = ("test", "habits", "alignment", "bench", "soak")  # what else is sa
 def requirements(command: str) -> list[Path]:
     """The files that say what a command needs, and the constraints; to pin anew, nothing holds the versions back."""
     names = ["requirements.txt", "requirements-starter.txt"]
-    names += ["requirements-dev.txt"] * (command in ("test", "soak", "pin")) + [CONSTRAINTS.name] * (command != "pin")
+    names += ["requirements-dev.txt"] * (command in ("test", "bench", "soak", "pin")) + [CONSTRAINTS.name] * (command != "pin")
     return [HOME / name for name in names]
 
 

@@ -1,11 +1,11 @@
 """How fast the studio trains beside a plain TRL script: the same rows, each side in fresh processes, in turns.
 
-    python3 launch.py bench [--only lora,dpo] [--pairs 3] [--steps 10] [--quick]
+    python3 launch.py bench [--only lora,dpo,start] [--pairs 3] [--steps 10] [--quick]
 
 Sides run A B B A, so that whatever else the machine does falls on both; what counts is the median of the pairs' ratios.
 No ratio counts where the losses of 20 steps are not those of a plain fp32 loop (`reference.py`), or where no gradient
 flows. The floor is the time of the matrix products alone (`floor.py`). The plain script has the plain environment; the
-studio has what launch.py sets for it.
+studio has what launch.py sets for it. What one waits for besides training is measured by `promptness.py`.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from typing import Literal
 from backend.device import cpu_flags
 from backend.models import STARTER, locate
 from backend.workspace import Workspace
-from tests.bench.workloads import HOME, WORKLOADS, Measured, Task, heard, source, write_rows
+from tests.bench import promptness
+from tests.bench.workloads import HOME, STUDIO, WORKLOADS, Measured, Task, heard, source, write_rows
 
 Side = Literal["ours", "plain_trl", "reference", "floor"]
 
 COMPARED_STEPS = 20  # whose losses are held against the reference
 TOLERANCE = 2e-2  # nats
-STUDIO = {"THP_MEM_ALLOC_ENABLE": "1"}  # of launch.VARIABLES, what speed depends on
 HEAD = (
     "| workload | plain TRL, tokens/s | studio, tokens/s | times as fast | of the floor | peak memory, TRL | studio "
     f"| loss off by | gradient norm | aim | |\n|{'---|' * 11}"
@@ -75,18 +75,28 @@ class Truth:
 def main() -> None:
     arguments = read_arguments()
     print(environment(), flush=True)
-    print(HEAD, flush=True)
+    asked = arguments.only.split(",")
     with tempfile.TemporaryDirectory() as folder:
         model = locate(STARTER, Workspace(arguments.workspace or Path(folder)).prepare())
-        for name in arguments.only.split(","):
-            bench = Bench(first_task(name, Path(folder), model, arguments), arguments.compared)
-            print(bench.line(arguments.pairs), flush=True)
+        if trained := [name for name in asked if name in WORKLOADS]:
+            print_table(trained, Path(folder), model, arguments)
+        if waited_for := [name for name in asked if name not in WORKLOADS]:
+            promptness.print_table(waited_for, model, times=arguments.pairs)
+
+
+def print_table(names: Sequence[str], folder: Path, model: Path, arguments: argparse.Namespace) -> None:
+    """The speed of training, a line as soon as it is known."""
+    print(HEAD, flush=True)
+    for name in names:
+        bench = Bench(first_task(name, folder, model, arguments), arguments.compared)
+        print(bench.line(arguments.pairs), flush=True)
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default=",".join(WORKLOADS), help="which workloads, in their order")
-    parser.add_argument("--pairs", type=int, default=3, help="how often both sides run")
+    known = [*WORKLOADS, *promptness.MEASUREMENTS]
+    parser.add_argument("--only", default=",".join(known), help="which lines of the tables, in their order")
+    parser.add_argument("--pairs", type=int, default=3, help="how often both sides run, and each wait is measured")
     parser.add_argument("--steps", type=int, default=10, help="steps of each run; the first two are not timed")
     parser.add_argument("--compared", type=int, default=COMPARED_STEPS, help="steps whose losses are compared")
     parser.add_argument("--batch-size", type=int, help="rows, or pairs, a step, where not the workload's own")
@@ -95,8 +105,8 @@ def read_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.only, arguments.pairs, arguments.steps, arguments.compared, arguments.batch_size = "lora", 1, 4, 4, 4
-    if unknown := set(arguments.only.split(",")) - WORKLOADS.keys():
-        parser.error(f"there is no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    if unknown := set(arguments.only.split(",")) - set(known):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     return arguments
 
 
