@@ -26,7 +26,6 @@ from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
 from backend.fast.batching import Batcher
-from backend.fast.decoding import lay_side_by_side
 from backend.generation import Decoder
 from backend.judging import Judge
 from backend.runs import Run, Runs
@@ -130,7 +129,7 @@ class Shelf:
 
     def _base(self, folder: Path) -> Answerer:
         def load() -> Answerer:
-            return _loaded(folder), models.load_tokenizer(folder)
+            return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
 
         return self._kept(("base", str(folder), 0), load)
 
@@ -142,7 +141,7 @@ class Shelf:
             raise UserError(f"{run.label['name']} has no result to chat with, or it is damaged. Train or resume it first.")
         tokenizer = models.load_tokenizer(run.result)
         if run.spec.method.name == "full":
-            return _loaded(run.result), tokenizer
+            return models.load(run.result, dtype("auto"), device=device()), tokenizer
         base, _ = self._base(models.locate(run.spec.base_model, self.workspace))
         return attach_adapter(base, run.result, run.label["name"]), tokenizer
 
@@ -153,13 +152,6 @@ class Shelf:
         while len(self._loaded) > LOADED_AT_ONCE:
             self._loaded.popitem(last=False)
         return self._loaded[key]
-
-
-def _loaded(folder: Path) -> PreTrainedModel:
-    """A model to answer with."""
-    model = models.load(folder, dtype("auto"), device=device())
-    lay_side_by_side(model)
-    return model
 
 
 def share_weights(model: PreTrainedModel) -> PreTrainedModel:

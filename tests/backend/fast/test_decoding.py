@@ -16,7 +16,7 @@ from transformers.models.auto import AutoModelForCausalLM
 from backend import models
 from backend.fast import batching
 from backend.fast.batching import Batcher
-from backend.fast.decoding import Body, Group, decodes_quickly, lay_side_by_side, step
+from backend.fast.decoding import Body, Group, decodes_quickly, step
 from backend.generation import Decoder, Prefilled, evaluating
 from backend.inference import share_weights
 from backend.methods import parse
@@ -51,36 +51,20 @@ def begun(model: torch.nn.Module, prompts: list[list[int]]) -> tuple[Decoder, Pr
     return decoder, state, Group.after(Body(decoder.causal), kept.cache, kept.mask, kept.positions)
 
 
-@pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_step_gives_the_logits_of_the_libraries_step(name: str, joined: bool) -> None:
+def test_every_step_gives_the_logits_of_the_libraries_step(name: str) -> None:
     model = make(CONFIGS[name])
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    if joined:
-        lay_side_by_side(model)
     assert decodes_quickly(model)
     decoder, state, group = begun(model, PROMPTS)
     for token in range(30, 30 + 70):  # past the room of one cache
         tokens = torch.tensor([token % 90, 40, 50])
         step([group], [tokens])
         torch.testing.assert_close(group.logits, decoder._step(state, nullcontext, tokens), atol=1e-5, rtol=1e-4)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-
-
-def test_weights_that_lie_side_by_side_are_one_product_and_are_kept_once() -> None:
-    model = make(CONFIGS["llama"])
-    lay_side_by_side(model)
-    attention = model.model.layers[0].self_attn
-    stores = {getattr(attention, name).weight.untyped_storage().data_ptr() for name in ("q_proj", "k_proj", "v_proj")}
-    assert len(stores) == 1
-    assert attention.q_proj.weight.untyped_storage().nbytes() == sum(p.weight.nbytes for p in (attention.q_proj, attention.k_proj, attention.v_proj))
-    assert isinstance(Body(model).layers[0].attention.base, partial)
 
 
 def test_a_model_that_computes_otherwise_keeps_the_libraries_step() -> None:
     model = make(GemmaConfig(**SIZE, head_dim=8))
     assert not decodes_quickly(model)
-    lay_side_by_side(model)  # and nothing happens to it
     said = list(Decoder(model, NoTokenizer()).decode([[5, 6]], Sampling(max_tokens=4)))  # type: ignore[arg-type]
     assert said
 
@@ -89,7 +73,6 @@ def test_a_model_that_computes_otherwise_keeps_the_libraries_step() -> None:
 def voices(tiny_model: Path) -> list[torch.nn.Module]:
     """The tiny model and its adapters, moved from where they began, on one copy of its weights."""
     base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
-    lay_side_by_side(base)
     torch.manual_seed(0)
     adapted = [parse(method).attach(share_weights(base), models.load_tokenizer(tiny_model)) for method in ("lora", "adapter", "prefix", "prompt")]
     with torch.no_grad():
