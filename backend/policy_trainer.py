@@ -71,7 +71,7 @@ class PolicyTrainer:
         self.model, self.spec, self.settings, self.schedule = model, spec, spec.objective, schedule
         self.examples, self.validation = train, validation[:HELD_OUT_ASKED]
         self.tokenizer, self.report, self.checkpoints, self.autocast = tokenizer, report, checkpoints, autocast
-        self.reference, self.judge = reference, judge
+        self.reference, self.judge = reference and Scorer(reference, reference), judge
         self.scorer = Scorer(model, model)
         self.value_head = _value_head(self.scorer) if self.settings.guesses_values else None
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -207,7 +207,7 @@ class PolicyTrainer:
     def _reference_logprobs(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """log p of every answer token under the model the run began with."""
         if self.reference is not None:
-            return Scorer(self.reference, self.reference).tokens(batch["input_ids"], batch["labels"])[0]
+            return self.reference.tokens(batch["input_ids"], batch["labels"])[0]
         assert isinstance(self.model, PeftModel)
         with self.model.disable_adapter():
             return self.scorer.tokens(batch["input_ids"], batch["labels"])[0]

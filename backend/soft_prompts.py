@@ -17,8 +17,8 @@ class Beginning:
 
 
 def has_soft_prompt(model: torch.nn.Module) -> bool:
-    """Whether learnt positions stand before every text."""
-    return isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning
+    """Whether learnt positions stand before every text now: PEFT's `disable_adapter` takes them away for a while."""
+    return isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning and not model._adapters_disabled
 
 
 def learnt_beginning(model: torch.nn.Module, rows: int) -> Beginning:

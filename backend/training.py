@@ -25,6 +25,7 @@ from backend.errors import UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.fast import quicken
+from backend.fast.attention import quicken_attention
 from backend.generation import answers
 from backend.inference import share_weights
 from backend.loss import scorer_of
@@ -177,6 +178,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     model = models.load(
         ready.folder, weights, device=device(), quantization=spec.method.quantization(products), head=spec.objective.head
     )
+    if not spec.training.stock:
+        quicken_attention(model)  # already for what is read before the method is attached
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
     if spec.start_from:
         model = _taken_up(model, ready.tokenizer, spec, run.workspace)
@@ -193,7 +196,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     if not spec.start_from:
         model = spec.method.attach(model, ready.tokenizer)
     if not spec.training.stock:
-        quicken(model)
+        for part in filter(None, (model, reference)):
+            quicken(part)
     trainer = _trainer(model, spec, run, ready, report, autocast, reference)
     if checkpoint is None and isinstance(trainer, PolicyTrainer):
         trainer.evaluate(base=True)

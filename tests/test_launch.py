@@ -39,6 +39,7 @@ class Studio:
         return subprocess.Popen(
             [sys.executable, "launch.py", *arguments], cwd=self.folder, env={**os.environ, **ALONE, **variables},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests begun with `&` have it ignored
         )
 
     def launch(self, *arguments: str, **variables: str) -> tuple[int, str, str]:

@@ -255,6 +255,22 @@ def test_rows_end_to_end_learn_as_rows_apart(
         torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "adapter"])
+def test_with_its_adapter_off_a_model_reads_as_its_base(method: str, tiny_model: Path, numbers: torch.Generator) -> None:
+    base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
+    inputs = batch(numbers)
+    expected = reference(base, *inputs)
+    model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=numbers)
+    scorer = Scorer(model, model)
+    assert (scorer.loss(*inputs) - expected).abs() > 1e-3
+    with model.disable_adapter():
+        torch.testing.assert_close(scorer.loss(*inputs), expected, atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "adapter"])
 def test_rows_end_to_end_are_rewarded_as_rows_apart(method: str, tiny_model: Path, numbers: torch.Generator) -> None:
     torch.manual_seed(0)

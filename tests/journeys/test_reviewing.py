@@ -27,6 +27,8 @@ def test_tasks_are_generated_reviewed_and_learnt(visit) -> None:
     fill(page, "generate-wanted", "2")
     fill(page, "generate-max_tokens", "64")
     fill(page, "generate-prompts_at_once", "1")
+    page.locator("#generate-seeds input").click()  # of what other journeys leave behind, no new task may come
+    page.get_by_role("option", name="three lines").first.click()
     page.locator("#generate-answers input").click()
     page.get_by_role("option", name="continuation").click()  # short answers, so that the journey is
     page.locator("#generate-start").click()
