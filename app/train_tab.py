@@ -167,13 +167,13 @@ def judge_choices(studio: Studio) -> list[tuple[str, str]]:
     return [("none", ""), *((run.label["name"], run.id) for run in studio.runs.judges())]
 
 
-def cards_of(chosen: str, facts: dict[str, dict[str, str]] | None) -> Cards:
-    """The method cards; `facts` per method are what only the engine can tell."""
+def cards_of(chosen: str, facts: dict[str, dict[str, str]] | None, *, picks: int | None = None) -> Cards:
+    """The method cards; `facts` per method are what only the engine can tell, `picks` those of the page that asks."""
     cards = []
     for name, method in methods.all_methods().items():
         known = (facts or {}).get(name, {"trains": "…", "memory": "…", "arithmetic": ""})
         cards.append(Card(name=name, title=method.title, sentence=method.sentence, paper=method.paper, **known))
-    return Cards(chosen=chosen, cards=cards)
+    return Cards(chosen=chosen, cards=cards, picks=picks)
 
 
 def _waiting_card() -> str:
@@ -294,10 +294,10 @@ def on_plan(studio: Studio, **values: Any) -> tuple[Any, Any, Any]:
     except UserError as error:
         spec, works = None, False
         shown = f'<div class="card"><h3>Before you start</h3>{problems(error.problems)}</div>'
-    chosen = values["method"]["chosen"]
+    before: Cards = values["method"]
     facts = method_facts(spec, studio.workspace) if spec and works else None
-    cards = cards_of(chosen, _in_words(facts)) if facts else gr.skip()
-    return shown, gr.skip() if cards == values["method"] else cards, gr.update(interactive=works)
+    cards = cards_of(before["chosen"], _in_words(facts), picks=before.get("picks") or 0) if facts else before
+    return shown, gr.skip() if cards["cards"] == before["cards"] else cards, gr.update(interactive=works)
 
 
 def _in_words(facts: dict[str, Any]) -> dict[str, dict[str, str]]:

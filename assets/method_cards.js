@@ -1,6 +1,8 @@
 // The method cards. gr.HTML runs this with `element`, `props`, `watch` and `trigger` given; texts are set as text.
 
 const fieldset = element.querySelector('fieldset');
+let picks = 0; // by this page's user
+let chosen;
 
 function part(tag, className, text) {
   const node = document.createElement(tag);
@@ -34,9 +36,16 @@ function draw(card) {
   return label;
 }
 
-function render() {
+function take() {
   const value = props.value;
   if (!value) return;
+  const isOld = value.picks != null && value.picks < picks; // asked for before the last pick, which it must not undo
+  if (isOld) props.value = {...value, chosen, picks};
+  chosen = props.value.chosen;
+  render(props.value);
+}
+
+function render(value) {
   const focused = document.activeElement?.value;
   const hadFocus = fieldset.contains(document.activeElement);
   fieldset.querySelectorAll('.method-card').forEach(old => old.remove());
@@ -45,8 +54,10 @@ function render() {
 }
 
 fieldset.addEventListener('change', event => {
-  props.value = {...props.value, chosen: event.target.value};
+  picks += 1;
+  chosen = event.target.value;
+  props.value = {...props.value, chosen, picks};
   trigger('change');
 });
-watch('value', render);
-render();
+watch('value', take);
+take();

@@ -25,6 +25,7 @@ class Cards(TypedDict):
 
     chosen: str
     cards: list[Card]
+    picks: int | None  # made on the page when this was asked for: one that has picked since keeps its own; None for all pages
 
 
 def method_cards(value: Cards, *, elem_id: str = "method-cards") -> gr.HTML:
@@ -42,7 +43,7 @@ if __name__ == "__main__":
         "arithmetic": "q_proj: 576 x 576", "paper": "https://arxiv.org/abs/2106.09685",
     }
     with gr.Blocks() as demo:
-        cards = method_cards({"chosen": "lora", "cards": [sample, {**sample, "name": "full", "title": "Full"}]})
+        cards = method_cards({"chosen": "lora", "picks": None, "cards": [sample, {**sample, "name": "full", "title": "Full"}]})
         chosen = gr.JSON()
         cards.change(lambda value: value, cards, chosen)
     demo.launch(css_paths=[SCRIPT.with_name("style.css")])
