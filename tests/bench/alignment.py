@@ -4,7 +4,7 @@
 
 Learns from the 149 pairs of the short answers, every run with its objective's defaults but for what `STAGES` says. The habit
 is the rule that PPO is rewarded by, finished within 25 words, on 24 prompts kept apart, answered greedily with up to 128
-tokens. Minutes are those on the clock and, in brackets, those of the processor. Intervals are Wilson's, 95%.
+tokens. Minutes are those on the clock and, in brackets, those of the processor, all cores counted. Intervals are Wilson's, 95%.
 """
 
 import argparse
@@ -147,12 +147,15 @@ def share(successes: int, trials: int) -> str:
 
 
 def _reward_and_kl(made: Made) -> tuple[str, str]:
-    """Mean reward of the held-out answers before and after; the furthest and the last KL of a round, and what was aimed at."""
+    """Mean reward of the held-out answers before and after, and when half of that rise was made; the last and the furthest KL
+    of a round, and what was aimed at."""
     evaluated = made.events("evaluated")
     before = next(event["metrics"]["reward"] for event in evaluated if event.get("base"))
     best = max(event["metrics"]["reward"] for event in evaluated if not event.get("base"))
+    half = next(event["seconds"] / 60 for event in evaluated if event["metrics"]["reward"] >= (before + best) / 2)
     kls = [event["metrics"]["KL"] for event in made.events("step")]
-    return f"{before:.2f} → {best:.2f}", f"{kls[-1]:.1f}, at most {max(kls):.1f} (of {KL_TARGET:g})"
+    risen = f"{before:.2f} → {best:.2f}, half of it in {half:.1f} ({half * made.processor_minutes / made.minutes:.1f})"
+    return risen, f"{kls[-1]:.1f}, at most {max(kls):.1f} (of {KL_TARGET:g})"
 
 
 def _told(event: RunEvent) -> list[str]:
