@@ -33,6 +33,7 @@ RANKINGS = f"""<View>
   <Text name="prompt" value="$prompt"/>
   <List name="answers" value="$answers" title="The best first"/>
   <Ranker name="{BETTER}" toName="answers"/>
+  <Rating name="{STRENGTH}" toName="prompt" maxRating="3"/>
   <Choices name="{EVEN}" toName="prompt"><Choice value="{TIE}"/><Choice value="{BOTH_BAD}"/></Choices>
 </View>"""
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from datasets import Dataset, load_dataset
@@ -19,6 +20,7 @@ from backend.labelling.taking import (
     FORMS,
     TakingSettings,
     better_and_worse,
+    configuration,
     form_named,
     parse_taking,
     save,
@@ -157,6 +159,26 @@ def test_tasks_of_label_studio_come_back_with_everybodys_votes(judged: list[Judg
     assert [item.prompt for item in back.items] == [each.item.prompt for each in judged]
     assert [(v.item, v.verdict, v.ranks, v.strength) for v in back.votes] == [(v.item, v.verdict, v.ranks, v.strength) for each in judged for v in each.votes]
     assert {vote.annotator for vote in back.votes} == {f"{name} (round-label-studio.json)" for name in ("ada", "bob")}
+
+
+@pytest.mark.parametrize(("answers", "verdicts"), [(2, [[2, 1], "tie", "both bad"]), (3, [[2, 1, 3], "tie", "both bad"])], ids=["pairs", "rankings"])
+def test_everything_a_task_says_has_a_control_in_the_configuration_of_its_project(answers: int, verdicts: list[Any], labels: Labels) -> None:
+    batch = labels.begin("Round two", [item(number, answers) for number in range(len(verdicts))], overlap=1)
+    for verdict in verdicts:
+        shown = labels.next(batch.id, "ada")
+        assert shown
+        if isinstance(verdict, str):
+            labels.vote(shown, "ada", verdict=verdict)  # type: ignore[arg-type]
+        else:
+            labels.vote(shown, "ada", ranks=[verdict[place] for place in shown.order], strength=2)
+    judged = judged_items(labels, batch.id)
+    project = ElementTree.fromstring(configuration(judged))
+    controls = {tag.get("name"): (tag.tag.lower(), tag.get("toName")) for tag in project if tag.get("toName")}
+    tasks = [task for each in judged for task in form_named("label-studio").rows(each)]
+    said = [result for task in tasks for annotation in task["annotations"] for result in annotation["result"]]
+    assert {result["type"] for result in said} == {"pairwise" if answers == 2 else "ranker", "rating", "choices"}
+    assert all(controls[result["from_name"]] == (result["type"], result["to_name"]) for result in said)
+    assert all(tag.get("value", "").removeprefix("$") in task["data"] for tag in project if tag.get("value") for task in tasks)
 
 
 def test_the_raw_file_keeps_everything_and_can_be_brought_back(labels: Labels, batch: Batch, tmp_path: Path) -> None:
