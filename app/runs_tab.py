@@ -79,8 +79,7 @@ def runs_tab(studio: Studio) -> RunsTab:
     asking = [delete, really, keep, standing]
     view = [detail, chart, following, progress, probes, lineage, settings, log, name, note, *buttons, *asking[1:]]
     listing = [runs, pager, where]
-    runs.select(on(studio, on_show), runs, [opened, *view], **QUIET)
-    runs.change(on(studio, on_show), runs, [opened, *view], **QUIET)
+    runs.select(on(studio, on_show), runs, [opened, *view], trigger_mode="always_last", **QUIET)
     for button, step in ((previous, -1), (following_page, 1)):
         button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **QUIET)
     stop.click(on(studio, on_stop), opened, stop, **QUIET)
@@ -112,7 +111,8 @@ def _page(studio: Studio, page_number: int, shown: RunTable) -> tuple[RunTable, 
     first = page_number * PAGE_SIZE
     rows = [_row(studio, summary) for summary in studio.runs.summaries(offset=first, limit=PAGE_SIZE)]
     words = f'<p class="quiet">runs {first + 1:,} to {first + len(rows):,} of {total:,}</p>'
-    return table(rows, ticked=shown["ticked"], opened=shown["open"]), gr.update(visible=total > PAGE_SIZE), words
+    fresh = table(rows, ticked=shown["ticked"], opened=shown["open"], picks=shown["picks"])
+    return fresh, gr.update(visible=total > PAGE_SIZE), words
 
 
 def _row(studio: Studio, summary: Summary) -> RunRow:

@@ -17,7 +17,7 @@ function draw(card) {
   radio.type = 'radio';
   radio.name = 'method';
   radio.value = card.name;
-  radio.checked = card.name === props.value.chosen;
+  radio.checked = card.name === chosen;
   radio.setAttribute('aria-label', card.title); // the rest of the card describes it
   radio.setAttribute('aria-describedby', `method-${card.name}`);
   const title = part('span', 'method-title', card.title);
@@ -40,9 +40,12 @@ function take() {
   const value = props.value;
   if (!value) return;
   const isOld = value.picks != null && value.picks < picks; // asked for before the last pick, which it must not undo
-  if (isOld) props.value = {...value, chosen, picks};
-  chosen = props.value.chosen;
-  render(props.value);
+  if (!isOld) chosen = value.chosen;
+  else {
+    props.value = {...value, chosen, picks};
+    setTimeout(() => trigger('change'), 100); // whoever listens may have been told the old one: tell them, and not at the same time
+  }
+  render(value);
 }
 
 function render(value) {

@@ -3,6 +3,8 @@
 const head = element.querySelector('thead');
 const body = element.querySelector('tbody');
 const nothing = element.querySelector('.empty');
+let picks = 0; // by this page's user
+let mine = {open: null, ticked: []};
 nothing.textContent = 'No runs yet. Train one: the starter data takes a few minutes.';
 
 function cell(tag, content) {
@@ -11,15 +13,19 @@ function cell(tag, content) {
   return node;
 }
 
+function pick(picked) {
+  picks += 1;
+  mine = {...mine, ...picked};
+  props.value = {...props.value, ...mine, picks};
+  trigger('select');
+}
+
 function tickBox(row) {
   const box = document.createElement('input');
   box.type = 'checkbox';
-  box.checked = props.value.ticked.includes(row.id);
-  box.setAttribute('aria-label', `compare ${row.cells[1]}`);
   box.addEventListener('change', () => {
-    const others = props.value.ticked.filter(id => id !== row.id);
-    props.value = {...props.value, ticked: box.checked ? [...others, row.id] : others};
-    trigger('change');
+    const others = mine.ticked.filter(id => id !== row.id);
+    pick({ticked: box.checked ? [...others, row.id] : others});
   });
   return box;
 }
@@ -27,41 +33,53 @@ function tickBox(row) {
 function opener(row) {
   const button = document.createElement('button');
   button.type = 'button';
-  button.textContent = row.cells[1];
-  button.addEventListener('click', () => {
-    props.value = {...props.value, open: row.id};
-    trigger('select');
-  });
+  button.addEventListener('click', () => pick({open: row.id}));
   return button;
 }
 
 function line(row) {
   const tr = document.createElement('tr');
-  tr.className = row.id === props.value.open ? 'open' : '';
-  tr.append(cell('td', tickBox(row)));
-  row.cells.forEach((text, index) => {
-    const td = cell('td', index === 1 ? opener(row) : text);
-    if (index === 0) td.className = `status status-${row.status}`;
-    tr.append(td);
-  });
+  tr.dataset.id = row.id;
+  tr.append(cell('td', tickBox(row)), ...row.cells.map((text, index) => cell('td', index === 1 ? opener(row) : '')));
   return tr;
 }
 
-function render() {
-  const value = props.value;
-  if (!value) return;
-  const focus = [...body.querySelectorAll('button, input')].indexOf(document.activeElement);
-  head.replaceChildren();
-  if (value.rows.length) {
-    const titles = document.createElement('tr');
-    titles.append(cell('th', 'compare'), ...value.columns.map(title => cell('th', title)));
-    titles.querySelectorAll('th').forEach(th => { th.scope = 'col'; });
-    head.append(titles);
-  }
-  body.replaceChildren(...value.rows.map(line));
-  nothing.hidden = value.rows.length > 0;
-  if (focus >= 0) body.querySelectorAll('button, input')[focus]?.focus(); // redrawing must not lose the keyboard
+function fill(tr, row) {
+  const [compared, status, ...others] = tr.children;
+  tr.className = row.id === mine.open ? 'open' : '';
+  compared.firstChild.checked = mine.ticked.includes(row.id);
+  compared.firstChild.setAttribute('aria-label', `compare ${row.cells[1]}`);
+  status.className = `status status-${row.status}`;
+  [status, others[0].firstChild, ...others.slice(1)].forEach((node, index) => { node.textContent = row.cells[index]; });
 }
 
-watch('value', render);
-render();
+function title(columns) {
+  const titles = document.createElement('tr');
+  titles.append(cell('th', 'compare'), ...columns.map(name => cell('th', name)));
+  titles.querySelectorAll('th').forEach(th => { th.scope = 'col'; });
+  return titles;
+}
+
+function take() {
+  const value = props.value;
+  if (!value) return;
+  const isOld = value.picks != null && value.picks < picks; // asked for before the last pick, which it must not undo
+  if (!isOld) mine = {open: value.open, ticked: value.ticked};
+  if (value.picks !== picks) props.value = {...value, ...mine, picks};
+  render(value);
+}
+
+function render(value) {
+  const shown = [...body.children].map(tr => tr.dataset.id);
+  if (shown.join() !== value.rows.map(row => row.id).join()) { // else the same lines stay: a click or the keyboard may be on one
+    const focus = [...body.querySelectorAll('button, input')].indexOf(document.activeElement);
+    body.replaceChildren(...value.rows.map(line));
+    if (focus >= 0) body.querySelectorAll('button, input')[focus]?.focus();
+  }
+  value.rows.forEach((row, index) => fill(body.children[index], row));
+  head.replaceChildren(...(value.rows.length ? [title(value.columns)] : []));
+  nothing.hidden = value.rows.length > 0;
+}
+
+watch('value', take);
+take();

@@ -18,26 +18,29 @@ class RunRow(TypedDict):
 
 
 class RunTable(TypedDict):
-    """The value: a page of rows, which of them are ticked, and which one is open."""
+    """The value: a page of rows, which runs are ticked, and which one is open."""
 
     columns: list[str]
     rows: list[RunRow]
     ticked: list[str]
     open: str | None
+    picks: int | None  # made on the page when this was asked for: one that has picked since keeps its own; None for all pages
 
 
 def run_table(*, elem_id: str = "run-table") -> gr.HTML:
-    """The table, empty. `.select` fires when a run is opened, `.change` when one is ticked or unticked."""
+    """The table, empty. `.select` fires when a run is opened, ticked or unticked by hand, and never at a new value."""
     return gr.HTML(
-        table([]), elem_id=elem_id,  # type: ignore[arg-type]
+        table([], picks=0), elem_id=elem_id,  # type: ignore[arg-type]
         html_template='<div class="run-table"><table><thead></thead><tbody></tbody></table><p class="empty" hidden></p></div>',
         js_on_load=SCRIPT.read_text(encoding="utf-8"), apply_default_css=False,
     )
 
 
-def table(rows: list[RunRow], *, ticked: list[str] | None = None, opened: str | None = None) -> RunTable:
+def table(
+    rows: list[RunRow], *, ticked: list[str] | None = None, opened: str | None = None, picks: int | None = None,
+) -> RunTable:
     """The table's value. Ticks of runs that are not on this page stay."""
-    return {"columns": list(COLUMNS), "rows": rows, "ticked": ticked or [], "open": opened}
+    return {"columns": list(COLUMNS), "rows": rows, "ticked": ticked or [], "open": opened, "picks": picks}
 
 
 if __name__ == "__main__":
