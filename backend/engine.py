@@ -223,7 +223,10 @@ class Engine:
             log.exception("the engine could not start")
             self._failure = f"The engine could not start ({type(error).__name__}). Run `python3 launch.py doctor` to see what is missing."
             return
+        from backend.device import dismiss_helpers
+
         while True:
+            dismiss_helpers()  # until there is work here, chat has the cores to itself
             job_id = self._queue.get()
             self._hold.wait()
             self._do(job_id)

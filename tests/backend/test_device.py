@@ -1,0 +1,48 @@
+"""The device: whose helpers there are when nobody multiplies."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+COUNTING = """
+import os, threading, torch
+from backend.device import Turns, dismiss_helpers, matrix_rate
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def multiply():
+    torch.randn(512, 512) @ torch.randn(512, 512)
+
+def in_a_thread(work, then):
+    done, over = threading.Event(), threading.Event()
+    def life():
+        work(); done.set(); over.wait()  # as the threads of a page's requests do, it lives on after its work
+    thread = threading.Thread(target=life, daemon=True); thread.start(); done.wait()
+    counted = then(); over.set(); thread.join()
+    return counted
+
+torch.set_num_threads(2)
+multiply(); dismiss_helpers()
+alone = threads()
+turns = Turns()
+
+def a_token():
+    with turns.take(quick=True):
+        multiply()
+
+def a_step():
+    with turns.take():
+        multiply()
+
+print(*[in_a_thread(work, threads) - alone - 1 for work in (multiply, a_token, a_step, matrix_rate)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or (os.cpu_count() or 1) < 2, reason="counts the threads of a process on Linux, with two cores")
+def test_helpers_stay_with_a_run_and_go_after_a_token_and_a_measurement() -> None:
+    said = subprocess.run([sys.executable, "-c", COUNTING], capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    product, token, step, measurement = map(int, said.stdout.split())
+    assert (product, token, step, measurement) == (1, 0, 1, 0)
