@@ -94,6 +94,7 @@ class StudioTrainer(Trainer):
         self.began = self.step_began = time.perf_counter()
         self.step_tokens = 0
         self.step_sums = Sums()
+        self.after_first_step: Callable[[], None] | None = None  # what can wait until there is a first point to look at
         self.scorer: Scorer | RewardScorer | None = None
         self.dice: list[torch.Tensor] | None = None  # as they lay after the last whole step this process made
         self.loss_is_scaled_for_ga = True
@@ -168,6 +169,7 @@ class StudioTrainer(Trainer):
             tokens_per_second=round(self.step_tokens / max(now - self.step_began, 1e-9), 1), **self._watched(self.step_sums.means()),
         )
         self.step_began, self.step_tokens, self.step_sums = now, 0, Sums()
+        self._see_to_what_waited()
 
     def _watched(self, measured: Measured | None) -> dict[str, Any]:
         """What an objective watches beside the loss, as fields of an event."""
@@ -184,6 +186,12 @@ class StudioTrainer(Trainer):
     def seconds(self) -> float:
         """Of training so far, over every process that had this run."""
         return self.seconds_before + time.perf_counter() - self.began
+
+    def _see_to_what_waited(self) -> None:
+        if self.after_first_step and not self.report.should_stop():
+            self.after_first_step()
+            self.after_first_step = None
+            self.step_began = time.perf_counter()
 
     # -- evaluation
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import load_peft_weights, set_peft_model_state_dict
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
@@ -189,7 +189,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         ready.rows = refer(
             model, spec, ready.rows, run.folder, pad=ready.pad, batch_size=ready.schedule.batch_size, autocast=autocast, report=report
         )
-    if checkpoint is None and spec.objective.loop == "batches":
+    base_is_seen_later = _keeps_its_base(spec)
+    if checkpoint is None and spec.objective.loop == "batches" and not base_is_seen_later:
         _look_at_the_base(model, spec, ready, report, autocast)
     report.stop_if_asked()
     torch.manual_seed(spec.training.seed)
@@ -199,6 +200,9 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         for part in filter(None, (model, reference)):
             quicken(part)
     trainer = _trainer(model, spec, run, ready, report, autocast, reference)
+    if base_is_seen_later and not _has_seen_the_base(run):
+        assert isinstance(trainer, StudioTrainer)
+        trainer.after_first_step = partial(_look_beneath, model, spec, ready, report, autocast)
     if checkpoint is None and isinstance(trainer, PolicyTrainer):
         trainer.evaluate(base=True)
     with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
@@ -253,30 +257,56 @@ def _taken_up(
     return attached
 
 
+def _keeps_its_base(spec: RunSpec) -> bool:
+    """Whether what a run is measured against is still there once it learns: then its first step need not wait for a look at it."""
+    return spec.method.name != "full" and not spec.start_from and spec.objective.loop == "batches" and spec.objective.head == "language"
+
+
+def _has_seen_the_base(run: Run) -> bool:
+    return any(event.get("base") for event in true_events(run.events.read()[0]))
+
+
+def _look_beneath(
+    model: PeftModel, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
+) -> None:
+    """A look at the base of a model that has begun to learn, through an adapter that is switched off."""
+    with model.disable_adapter():
+        _look_at_the_base(model, spec, ready, report, autocast)
+
+
 def _look_at_the_base(
     model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
 ) -> None:
-    """Held-out loss and probe answers of the untouched model: what the run is measured against."""
+    """Held-out loss and probe answers of the untouched model: what the run is measured against. Nothing, if told to stop on the way."""
     batches = [spec.objective.collate(rows, ready.pad) for rows in in_order(ready.rows.validation, ready.schedule.batch_size)]
     measured = measure(
         spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=report.turn,
         should_stop=report.should_stop,
     )
-    report.stop_if_asked()
+    if measured is not None and not math.isfinite(measured.loss):
+        raise UserError(_damaged(f"The loss of the base model is {measured.loss}"))
+    said = _said(model, ready, report)
+    if report.should_stop():
+        return
     if measured is not None:
-        if not math.isfinite(measured.loss):
-            raise UserError(
-                f"The loss of the base model is {measured.loss} before any training: its weights are damaged. Download it again."
-            )
         report.emit("evaluated", step=0, loss=measured.loss, base=True, seconds=0.0)
-    _probe(model, ready, report, 0, base=True)
+    _tell(said, report, 0, base=True)
 
 
-def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int, base: bool = False) -> None:
+def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int) -> None:
     """Let the model answer the probe prompts, and tell."""
+    _tell(_said(model, ready, report), report, step)
+
+
+def _said(model: torch.nn.Module, ready: Ready, report: Reporter) -> dict[str, str]:
+    """What the model answers to each probe prompt, shorter if told to stop."""
     prompts = [encode_prompt([{"role": "user", "content": probe}], ready.tokenizer) for probe in ready.probes]
     said = answers(model, ready.tokenizer, prompts, PROBE, turn=report.turn, should_stop=report.should_stop)
-    for prompt, answer in zip(ready.probes, said, strict=True):
+    return dict(zip(ready.probes, said, strict=True))
+
+
+def _tell(said: dict[str, str], report: Reporter, step: int, base: bool = False) -> None:
+    for prompt, answer in said.items():
         report.emit("sampled", step=step, prompt=prompt, answer=answer, base=base)
 
 
@@ -315,7 +345,13 @@ def _step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.removeprefix("step-")) if checkpoint else 0
 
 
+def _damaged(what: str) -> str:
+    return f"{what} before any training: its weights are damaged. Download it again."
+
+
 def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:
+    if what.startswith("the loss") and not any(event["kind"] == "step" for event in run.events.read()[0]):
+        return _damaged(what.replace("the loss", "The loss of the base model", 1))
     kept = " The best weights so far are kept." if (run.checkpoints / "best").exists() else ""
     return (
         f"Training went astray: {what}. The learning rate of {spec.learning_rate:g} is probably too high; "

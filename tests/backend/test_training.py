@@ -135,10 +135,10 @@ def test_a_headless_run_from_a_file_to_a_result(workspace: Workspace, tmp_path: 
 
 def test_events_come_in_their_order(uninterrupted: Run) -> None:
     events = uninterrupted.events.read()[0]
-    assert [event["kind"] for event in events[:5]] == ["queued", "started", "prepared", "evaluated", "sampled"]
-    assert events[3]["base"] and events[4]["base"]
+    assert [event["kind"] for event in events[:6]] == ["queued", "started", "prepared", "step", "evaluated", "sampled"]
+    assert events[4]["base"] and events[5]["base"]  # the first point does not wait for what lies beneath an adapter
     block = ["step"] * 4 + ["evaluated", "saved", "sampled"]
-    kinds = [event["kind"] for event in events[5:-1] if not (event["kind"] == "saved" and not event["best"])]
+    kinds = ["step", *(event["kind"] for event in events[6:-1] if not (event["kind"] == "saved" and not event["best"]))]
     assert [kind for kind in kinds if kind != "saved"] == [kind for kind in block * 3 if kind != "saved"]
     assert [step["step"] for step in told(uninterrupted, "step")] == list(range(1, 13))
     assert [event["step"] for event in told(uninterrupted, "evaluated")] == [0, 4, 8, 12]
