@@ -69,7 +69,7 @@ class Decoder:
             return
         group = Group.after(Body(self.causal), state.cache, state.mask, state.positions)
         with self.batcher.joined(group):
-            yield partial(self.batcher.step, group, turn=turn, quiet=partial(evaluating, self.model))
+            yield partial(self.batcher.step, group, turn=turn)
 
     def _read(self, prompts: Sequence[list[int]]) -> Prefilled:
         """One pass over the prompts, padded on the left, behind whatever the method puts before them."""

@@ -6,7 +6,7 @@ first waits a moment for the others, and makes the step for all who are there by
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,6 @@ class _Request:
 
     group: Group
     tokens: torch.Tensor  # [rows]
-    quiet: Turn  # how the group's model is put in order for a step
     is_done: bool = False
     fault: BaseException | None = None
 
@@ -54,12 +53,9 @@ class Batcher:
                 self._answering = [other for other in self._answering if other is not group]
                 self._changed.notify_all()
 
-    def step(self, group: Group, tokens: torch.Tensor, *, turn: Turn, quiet: Turn) -> torch.Tensor:
-        """Read one more token of each of a group's rows, [rows], in a turn on the device; gives the next logits, [rows, vocabulary].
-
-        `quiet` makes a context in which the group's model answers: no gradients, no dropout.
-        """
-        mine = _Request(group, tokens, quiet)
+    def step(self, group: Group, tokens: torch.Tensor, *, turn: Turn) -> torch.Tensor:
+        """Read one more token of each of a group's rows, [rows], in a turn on the device; gives the next logits, [rows, vocabulary]."""
+        mine = _Request(group, tokens)
         if self._is_mine_to_lead(mine):
             try:
                 with turn():
@@ -101,10 +97,7 @@ class Batcher:
 def _make(requests: Sequence[_Request]) -> None:
     """One step for all; what goes wrong in it is everybody's."""
     try:
-        with ExitStack() as stack:
-            for request in requests:
-                stack.enter_context(request.quiet())
-            step([request.group for request in requests], [request.tokens for request in requests])
+        step([request.group for request in requests], [request.tokens for request in requests])
     except Exception as fault:
         for request in requests:
             request.fault = fault
