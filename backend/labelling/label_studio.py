@@ -160,9 +160,11 @@ def _moment(created_at: Any) -> float:
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def task_of(item: Item, votes: Iterable[Said]) -> dict[str, Any]:
-    """An item as a task, and what was said of it as annotations. Sides are those of the data, whichever they were on the screen."""
-    is_pair = len(item.candidates) == 2
+def task_of(item: Item, votes: Iterable[Said], *, is_pair: bool) -> dict[str, Any]:
+    """An item as a task, and what was said of it as annotations. Sides are those of the data, whichever they were on the screen.
+
+    Two answers are a pair, or a ranking of two where they stand among rankings: a project has one configuration for all.
+    """
     answers = [_joined(candidate.answer) for candidate in item.candidates]
     named = {"answer1": answers[0], "answer2": answers[1]} if is_pair else {
         "answers": [{"id": str(number), "title": f"Answer {number}", "body": answer} for number, answer in enumerate(answers, 1)]

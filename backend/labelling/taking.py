@@ -97,6 +97,10 @@ class Form(ABC):
     def rows(self, judged: Judged) -> Iterable[dict[str, Any]]:
         """The rows of an item. Raises `RowProblem` where it does not fit."""
 
+    def file(self, judged: Sequence[Judged]) -> Iterable[dict[str, Any]]:
+        """The rows of all items that fit."""
+        return chain.from_iterable(map(self.rows, judged))
+
 
 class DataSetForm(Form):
     name, title = "data-set", "A data set to train on here"
@@ -160,7 +164,13 @@ class LabelStudioForm(Form):
     outcomes = EVERY_OUTCOME
 
     def rows(self, judged: Judged) -> Iterable[dict[str, Any]]:
-        return [task_of(judged.item, [vote for vote in judged.votes if not (vote.undone or vote.repeat)])]
+        return self.file([judged])
+
+    def file(self, judged: Sequence[Judged]) -> Iterable[dict[str, Any]]:
+        are_pairs = all(len(each.item.candidates) == 2 for each in judged)
+        for each in judged:
+            standing = [vote for vote in each.votes if not (vote.undone or vote.repeat)]
+            yield task_of(each.item, standing, is_pair=are_pairs)
 
 
 class RawForm(Form):
@@ -221,7 +231,7 @@ def take(judged: Sequence[Judged], form: Form, settings: TakingSettings, *, held
 
 def first_rows(taken: Taken, form: Form, *, limit: int = 3) -> list[dict[str, Any]]:
     """How a file begins."""
-    return list(islice(_rows(taken, form), limit))
+    return list(islice(form.file(taken.judged), limit))
 
 
 def write(taken: Taken, form: Form, folder: Path, *, name: str) -> Path:
@@ -230,9 +240,9 @@ def write(taken: Taken, form: Form, folder: Path, *, name: str) -> Path:
     path = folder / f"{name}-{form.name}.{form.ending}"
     with _put_in_place(path) as file:
         if form.ending == "json":
-            file.write(orjson.dumps(list(_rows(taken, form)), option=orjson.OPT_INDENT_2) + b"\n")
+            file.write(orjson.dumps(list(form.file(taken.judged)), option=orjson.OPT_INDENT_2) + b"\n")
         else:
-            file.writelines(orjson.dumps(row) + b"\n" for row in _rows(taken, form))
+            file.writelines(orjson.dumps(row) + b"\n" for row in form.file(taken.judged))
     return path
 
 
@@ -267,10 +277,6 @@ def _misfit(judged: Judged, form: Form) -> str:
     except RowProblem as problem:
         return problem.reason
     return ""
-
-
-def _rows(taken: Taken, form: Form) -> Iterator[dict[str, Any]]:
-    return chain.from_iterable(form.rows(each) for each in taken.judged)
 
 
 def _only_text(turns: Sequence[Message]) -> str:

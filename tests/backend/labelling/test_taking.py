@@ -38,6 +38,12 @@ def said(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text}]
 
 
+MIXED: dict[str, tuple[list[int], list[Any]]] = {
+    "pairs": ([2, 2, 2], [[2, 1], "tie", "both bad"]), "rankings": ([3, 3, 3], [[2, 1, 3], "tie", "both bad"]),
+    "both": ([2, 3, 2], [[2, 1], [2, 1, 3], "tie"]),
+}  # fmt: skip
+
+
 def item(number: int, answers: int = 2, prompt: list[Message] | None = None) -> Item:
     texts = [f"answer {letter} to {number}" for letter in "abcd"[:answers]]
     made = [{"speaker": f"base:{letter}", "name": letter, "tokens": 5, "end": "finished", "sampling": {"temperature": 1.0}, "seed": 3} for letter in "abcd"]
@@ -150,9 +156,12 @@ def test_tasks_of_label_studio_come_back_with_everybodys_votes(judged: list[Judg
     form = form_named("label-studio")
     path = write(take(judged, form, EVERYTHING), form, tmp_path, name="round")
     first = json.loads(path.read_text())[0]
-    assert first["data"] == {"prompt": "question 0", "answer1": "answer a to 0", "answer2": "answer b to 0"}
+    texts = ["answer a to 0", "answer b to 0"]  # of a pair, which stands among rankings
+    assert first["data"] == {
+        "prompt": "question 0", "answers": [{"id": str(n), "title": f"Answer {n}", "body": text} for n, text in enumerate(texts, 1)],
+    }  # fmt: skip
     assert first["annotations"][0]["result"][0] == {
-        "from_name": "better", "to_name": "answer1,answer2", "type": "pairwise", "value": {"selected": "right"},
+        "from_name": "better", "to_name": "answers", "type": "ranker", "value": {"ranker": {"better": ["2", "1"]}},
     }  # fmt: skip
     back = pairs_in(path)
     assert [[each.answer for each in item.candidates] for item in back.items] == [[c.answer for c in each.item.candidates] for each in judged]
@@ -161,9 +170,30 @@ def test_tasks_of_label_studio_come_back_with_everybodys_votes(judged: list[Judg
     assert {vote.annotator for vote in back.votes} == {f"{name} (round-label-studio.json)" for name in ("ada", "bob")}
 
 
-@pytest.mark.parametrize(("answers", "verdicts"), [(2, [[2, 1], "tie", "both bad"]), (3, [[2, 1, 3], "tie", "both bad"])], ids=["pairs", "rankings"])
-def test_everything_a_task_says_has_a_control_in_the_configuration_of_its_project(answers: int, verdicts: list[Any], labels: Labels) -> None:
-    batch = labels.begin("Round two", [item(number, answers) for number in range(len(verdicts))], overlap=1)
+def test_pairs_alone_are_compared_side_by_side(labels: Labels) -> None:
+    batch = judged_batch(labels, [2], [[2, 1]])
+    (task,) = form_named("label-studio").file(batch)
+    assert task["data"] == {"prompt": "question 0", "answer1": "answer a to 0", "answer2": "answer b to 0"}
+    assert task["annotations"][0]["result"][0] == {
+        "from_name": "better", "to_name": "answer1,answer2", "type": "pairwise", "value": {"selected": "right"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "verdicts"), MIXED.values(), ids=MIXED)
+def test_everything_a_task_says_has_a_control_in_the_configuration_of_its_project(answers: list[int], verdicts: list[Any], labels: Labels) -> None:
+    judged = judged_batch(labels, answers, verdicts)
+    project = ElementTree.fromstring(configuration(judged))
+    controls = {tag.get("name"): (tag.tag.lower(), tag.get("toName")) for tag in project if tag.get("toName")}
+    tasks = list(form_named("label-studio").file(judged))
+    said = [result for task in tasks for annotation in task["annotations"] for result in annotation["result"]]
+    assert {result["type"] for result in said} == {"pairwise" if set(answers) == {2} else "ranker", "rating", "choices"}
+    assert all(controls[result["from_name"]] == (result["type"], result["to_name"]) for result in said)
+    assert all(tag.get("value", "").removeprefix("$") in task["data"] for tag in project if tag.get("value") for task in tasks)
+
+
+def judged_batch(labels: Labels, answers: list[int], verdicts: list[Any]) -> list[Judged]:
+    """Items of so many answers each, judged so by one person."""
+    batch = labels.begin("Round two", [item(number, count) for number, count in enumerate(answers)], overlap=1)
     for verdict in verdicts:
         shown = labels.next(batch.id, "ada")
         assert shown
@@ -171,14 +201,7 @@ def test_everything_a_task_says_has_a_control_in_the_configuration_of_its_projec
             labels.vote(shown, "ada", verdict=verdict)  # type: ignore[arg-type]
         else:
             labels.vote(shown, "ada", ranks=[verdict[place] for place in shown.order], strength=2)
-    judged = judged_items(labels, batch.id)
-    project = ElementTree.fromstring(configuration(judged))
-    controls = {tag.get("name"): (tag.tag.lower(), tag.get("toName")) for tag in project if tag.get("toName")}
-    tasks = [task for each in judged for task in form_named("label-studio").rows(each)]
-    said = [result for task in tasks for annotation in task["annotations"] for result in annotation["result"]]
-    assert {result["type"] for result in said} == {"pairwise" if answers == 2 else "ranker", "rating", "choices"}
-    assert all(controls[result["from_name"]] == (result["type"], result["to_name"]) for result in said)
-    assert all(tag.get("value", "").removeprefix("$") in task["data"] for tag in project if tag.get("value") for task in tasks)
+    return judged_items(labels, batch.id)
 
 
 def test_the_raw_file_keeps_everything_and_can_be_brought_back(labels: Labels, batch: Batch, tmp_path: Path) -> None:
