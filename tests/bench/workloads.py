@@ -17,7 +17,7 @@ from backend.models import STARTER
 
 HOME = Path(__file__).parents[2]
 DATA = HOME.parent / "shared" / "data"
-STUDIO = {"THP_MEM_ALLOC_ENABLE": "1"}  # of launch.VARIABLES, what speed and memory depend on
+STUDIO = {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"}  # of launch.VARIABLES, what speed and memory depend on
 WARM_UP = 2  # steps before the clock starts
 MAX_LENGTH = 512  # tokens of a row
 
