@@ -18,7 +18,7 @@ from backend.errors import UserError
 from backend.examples import AnyExample, LeftOut, hold_out
 from backend.methods import all_methods
 from backend.models import ModelShape, load_tokenizer, locate, shape, tokenizer_notes
-from backend.objectives import Work
+from backend.objectives import ObjectiveSettings, Work
 from backend.rollouts import ANSWERED_AT_ONCE, RolloutSettings
 from backend.runs import Run, Runs, true_events
 from backend.specs import DatasetRef, RunSpec, TrainingSettings
@@ -57,6 +57,8 @@ class Schedule:
 
     def with_smaller_batches(self) -> "Schedule":
         """Fewer rows at once, the same rows per step: half, where they can be halved. For when memory runs out."""
+        if self.batch_size == 1:  # what is learnt from at once is not rows but answers to them
+            return replace(self, pieces=2 * self.pieces)
         pieces = next(n for n in range(2, self.batch_size + 1) if self.batch_size % n == 0)
         return replace(
             self, batch_size=self.batch_size // pieces, accumulation=self.accumulation * pieces, pieces=self.pieces * pieces
@@ -64,7 +66,11 @@ class Schedule:
 
     def in_pieces(self, pieces: int) -> "Schedule":
         """The schedule as it was made smaller before, until there were so many pieces."""
-        return self.with_smaller_batches().in_pieces(pieces) if self.pieces < pieces and self.batch_size > 1 else self
+        return self.with_smaller_batches().in_pieces(pieces) if self.pieces < pieces else self
+
+    def at_once(self, objective: ObjectiveSettings) -> int:
+        """Rows that a pass with gradients holds, or answers where those are learnt from."""
+        return max(1, objective.rows_at_once(self.batch_size * self.pieces) // self.pieces)
 
 
 def schedule(training: TrainingSettings, rows: int) -> Schedule:

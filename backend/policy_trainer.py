@@ -30,7 +30,7 @@ from backend.examples import Example, Prompted, collate, example_of
 from backend.generation import Decoder, evaluating
 from backend.loss import Scorer
 from backend.plan import Schedule
-from backend.policy import Seen, Tokens, next_coefficient
+from backend.policy import Losses, Seen, Tokens, next_coefficient
 from backend.rewards import Answered, Judge
 from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
@@ -79,6 +79,7 @@ class PolicyTrainer:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.learning_rate, weight_decay=spec.training.weight_decay)
         warmup = round(spec.training.warmup_share * schedule.total_steps)
         self.rate = get_scheduler(spec.training.schedule, self.optimizer, warmup, schedule.total_steps)
+        self.learnt_at_once, self.answered_at_once = (max(1, most // schedule.pieces) for most in (self.settings.minibatch, ANSWERED_AT_ONCE))
         self.kl_coefficient = self.settings.kl_coefficient
         self.kl_aim = self.settings.kl_target and HEADROOM * self.settings.kl_target
         self.step = self.best_step = self.worse_in_a_row = self.evaluated_step = 0
@@ -163,8 +164,8 @@ class PolicyTrainer:
     def _answers(self, asked: Sequence[Prompted], sampling: Sampling, *, model: nn.Module | None = None) -> list[Answer] | None:
         """An answer to each prompt; None if told to stop on the way."""
         made: list[Answer] = []
-        for first in range(0, len(asked), ANSWERED_AT_ONCE):
-            part = asked[first : first + ANSWERED_AT_ONCE]
+        for first in range(0, len(asked), self.answered_at_once):
+            part = asked[first : first + self.answered_at_once]
             said: list[list[int]] = [[] for _ in part]
             finished = [False] * len(part)
             drawn = sampling.model_copy(update={"seed": sampling.seed + first})
@@ -192,7 +193,7 @@ class PolicyTrainer:
     def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float]:
         """What is known of every token before anything is learnt from it, and the mean entropy."""
         logprobs, values, reference, entropies = [], [], [], []
-        for part in _parts(answers, self.settings.minibatch):
+        for part in _parts(answers, self.learnt_at_once):
             batch = self._batch(part)
             with self.report.turn(), evaluating(self.model), self._in_products():
                 each, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
@@ -230,12 +231,9 @@ class PolicyTrainer:
     def _update(self, answers: Sequence[Answer], old: Tokens) -> dict[str, float]:
         """One step of the optimiser."""
         self.model.train()
-        batch = self._batch(answers)
+        pieces = [self._batch(part) for part in _parts(answers, self.learnt_at_once)]
         with self.report.turn():
-            with self._in_products():
-                logprobs, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
-            found = self.settings.losses(logprobs, self._values(hidden), old, self.kl_coefficient)
-            found.total.backward()
+            found = self._losses(pieces[0], old) if len(pieces) == 1 else self._losses_in_pieces(pieces, old)
             norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.training.max_grad_norm)
             if not (math.isfinite(found.total.item()) and math.isfinite(norm.item())):
                 raise Diverged(f"the loss is {found.total.item()} and the gradient's norm {norm.item()}")
@@ -244,6 +242,34 @@ class PolicyTrainer:
         self.report.note_memory()
         told = {"loss": found.total.item(), "grad_norm": norm.item(), "clipped": found.clip_share.item()}
         return told if found.value_error is None else {**told, "value error": found.value_error.item()}
+
+    def _losses(self, batch: dict[str, torch.Tensor], old: Tokens) -> Losses:
+        """What an update goes down, its slope laid into the weights."""
+        found = self.settings.losses(*self._policy(batch), old, self.kl_coefficient)
+        found.total.backward()
+        return found
+
+    def _losses_in_pieces(self, pieces: Sequence[dict[str, torch.Tensor]], old: Tokens) -> Losses:
+        """The same where memory holds no more than a piece of the answers: a first pass tells how the losses hang on each token,
+        a second one, with the same dice, carries that into the weights (arXiv 2101.06983)."""
+        with torch.no_grad(), torch.random.fork_rng():
+            logprobs, values = (torch.cat(parts).requires_grad_() for parts in zip(*map(self._policy, pieces), strict=True))
+        found = self.settings.losses(logprobs, values, old, self.kl_coefficient)
+        found.total.backward()
+        slopes = [torch.zeros_like(each) if each.grad is None else each.grad for each in (logprobs, values)]
+        first = 0
+        for batch in pieces:
+            again = self._policy(batch)
+            last = first + len(again[0])
+            sum((part * slope[first:last]).sum() for part, slope in zip(again, slopes, strict=True)).backward()  # type: ignore[union-attr]
+            first = last
+        return found
+
+    def _policy(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every answer token its log p and the value of the state before it, as the model has them now: [tokens] each."""
+        with self._in_products():
+            logprobs, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
+        return logprobs, self._values(hidden)
 
     def _values(self, hidden: torch.Tensor) -> torch.Tensor:
         """The reward expected from each state on, nought where nothing is guessed: [states, width] -> [states]."""

@@ -114,12 +114,12 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
         try:
             return _attempt(spec, run, ready, report, checkpoint)
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is one of the latter
-            if not models.is_out_of_memory(error) or ready.schedule.batch_size == 1:
+            if not models.is_out_of_memory(error) or ready.schedule.at_once(spec.objective) == 1:
                 raise
         release_memory()
         ready.schedule = ready.schedule.with_smaller_batches()
         checkpoint = _last_clean_state(run, report)
-        report.emit("warned", message=_smaller(ready.schedule, checkpoint))
+        report.emit("warned", message=_smaller(spec, ready.schedule, checkpoint))
         _tell_start(spec, report, checkpoint, ready.schedule.pieces)
 
 
@@ -142,12 +142,14 @@ def _last_clean_state(run: Run, report: Reporter) -> Path | None:
     return checkpoint
 
 
-def _smaller(steps: Schedule, checkpoint: Path | None) -> str:
+def _smaller(spec: RunSpec, steps: Schedule, checkpoint: Path | None) -> str:
     begun = f"Going on from step {_step_of(checkpoint)}" if checkpoint else "Started again from clean weights"
-    return (
-        f"Memory ran out. {begun} with {steps.batch_size} rows at once and {steps.accumulation} times accumulated: "
-        "the same step, smaller pieces."
-    )
+    at_once = steps.at_once(spec.objective)
+    pieces = (
+        f"{at_once} answers learnt from at once" if spec.objective.loop == "rollouts"
+        else f"{at_once} rows at once and {steps.accumulation} times accumulated"
+    )  # fmt: skip
+    return f"Memory ran out. {begun} with {pieces}: the same step, smaller pieces."
 
 
 def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:

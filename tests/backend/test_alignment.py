@@ -11,6 +11,7 @@ from backend import training
 from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 from backend.judging import Judge
+from backend.loss import Scorer
 from backend.plan import plan
 from backend.progress import MARGIN_EDGES
 from backend.runs import Run, true_events
@@ -190,6 +191,30 @@ def test_trying_goes_on_where_it_was_stopped(method: str, objective: str, worksp
     assert [(step["loss"], step["metrics"]) for step in events(broken, "step")] == [(step["loss"], step["metrics"]) for step in events(whole, "step")]
     ours, theirs = (load_file(next(run.result.glob("*.safetensors"))) for run in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.fault("out of memory")
+@pytest.mark.parametrize("objective", ["ppo", "rloo", "grpo"])
+def test_memory_that_runs_out_while_learning_from_answers_makes_smaller_pieces_of_the_same_updates(
+    objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = by_trying(dataset, objective={"name": objective, "minibatch": 8, "samples": 4}, learning_rate=1e-3, precision="fp32")
+    enough, learnt_at_once, tokens = trained(workspace, spec), [], Scorer.tokens
+
+    def too_little(scorer: Scorer, input_ids: torch.Tensor, labels: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():
+            learnt_at_once.append(len(input_ids))
+            if len(input_ids) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+        return tokens(scorer, input_ids, labels)
+
+    monkeypatch.setattr(Scorer, "tokens", too_little)
+    run = trained(workspace, spec)
+    assert learnt_at_once == [8, 4] + [2] * 48  # four pieces make each of the two updates of six rounds
+    assert "Started again from clean weights with 2 answers learnt from at once" in events(run, "warned")[-1]["message"]
+    for ours, theirs in zip(events(run, "step"), events(enough, "step"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5) and ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], abs=1e-4)
 
 
 def test_distance_is_measured_from_the_run_one_goes_on_from(workspace: Workspace, dataset: Card) -> None:
