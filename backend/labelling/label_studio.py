@@ -107,7 +107,7 @@ def _vote(annotation: Any, ids: Sequence[str]) -> Said | None:
     verdict, ranks = ("skipped", []) if annotation.get("was_cancelled") or not results else _said(results, ids)
     strengths = [result["value"].get("rating") for result in results if result.get("type") == "rating"]
     return Said(
-        0, _who(annotation.get("completed_by")), verdict, ranks, strength_of(strengths[0]) if strengths and ranks else None,
+        0, _annotator(results) or _who(annotation.get("annotator", annotation.get("completed_by"))), verdict, ranks, strength_of(strengths[0]) if strengths and ranks else None,
         seconds=_seconds(annotation.get("lead_time")), at=_moment(annotation.get("created_at")),
     )  # fmt: skip
 
@@ -137,6 +137,12 @@ def _ranks(ranker: Any, ids: Sequence[str]) -> list[int]:
 
 def _id(answer: Any) -> str:
     return str(answer.get("id")) if isinstance(answer, dict) else str(answer)
+
+
+def _annotator(results: Sequence[dict[str, Any]]) -> str:
+    """Who said it, as we wrote it beside what was said."""
+    metas = [result["meta"] for result in results if isinstance(result.get("meta"), dict)]
+    return next((str(meta["annotator"]) for meta in metas if meta.get("annotator")), "")
 
 
 def _who(completed_by: Any) -> str:
@@ -175,28 +181,30 @@ def task_of(item: Item, votes: Iterable[Said], *, is_pair: bool) -> dict[str, An
 
 
 def _annotation(vote: Said, *, is_pair: bool) -> dict[str, Any]:
+    """A vote. Label Studio refuses a file with a `completed_by` it does not know, and keeps nothing beside `result`, so the
+    name stands in there, and beside it for a vote that says nothing."""
     return {
-        "completed_by": {"email": vote.annotator}, "result": list(_results(vote, is_pair=is_pair)), "was_cancelled": vote.verdict == "skipped",
-        "lead_time": round(vote.seconds, 3), "created_at": datetime.fromtimestamp(vote.at, UTC).isoformat(),
+        "annotator": vote.annotator, "result": list(_results(vote, is_pair=is_pair)), "was_cancelled": vote.verdict == "skipped",
+        "ground_truth": False, "lead_time": round(vote.seconds, 3), "created_at": datetime.fromtimestamp(vote.at, UTC).isoformat(),
     }  # fmt: skip
 
 
 def _results(vote: Said, *, is_pair: bool) -> Iterable[dict[str, Any]]:
     if vote.verdict in (TIE, BOTH_BAD):
-        yield _result(EVEN, "prompt", "choices", {"choices": [vote.verdict]})
+        yield _result(vote, EVEN, "prompt", "choices", {"choices": [vote.verdict]})
     if vote.verdict != "ranked":
         return
     if is_pair:
-        yield _result(BETTER, "answer1,answer2", "pairwise", {"selected": "left" if vote.ranks[0] < vote.ranks[1] else "right"})
+        yield _result(vote, BETTER, "answer1,answer2", "pairwise", {"selected": "left" if vote.ranks[0] < vote.ranks[1] else "right"})
     else:
         order = [str(place + 1) for place in sorted(range(len(vote.ranks)), key=vote.ranks.__getitem__)]
-        yield _result(BETTER, "answers", "ranker", {"ranker": {BETTER: order}})
+        yield _result(vote, BETTER, "answers", "ranker", {"ranker": {BETTER: order}})
     if vote.strength:
-        yield _result(STRENGTH, "prompt", "rating", {"rating": vote.strength})
+        yield _result(vote, STRENGTH, "prompt", "rating", {"rating": vote.strength})
 
 
-def _result(control: str, shown: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"from_name": control, "to_name": shown, "type": kind, "value": value}
+def _result(vote: Said, control: str, shown: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"from_name": control, "to_name": shown, "type": kind, "value": value, "meta": {"annotator": vote.annotator}}
 
 
 def _joined(answer: Sequence[Message]) -> str:

@@ -159,7 +159,8 @@ class LabelStudioForm(Form):
     name, title, ending = "label-studio", "Label Studio (tasks with annotations)", "json"
     sentence = (
         "Every item that passes the filters with every vote that stands, one annotation each; items nobody has voted on are tasks "
-        "to do. Set the project up with the configuration below, then import the file."
+        "to do. Set the project up with the configuration below, then import the file. There all votes count as yours; whose each "
+        "one was stands in its meta, and is read when it comes back."
     )
     outcomes = EVERY_OUTCOME
 

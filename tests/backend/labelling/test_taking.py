@@ -161,7 +161,7 @@ def test_tasks_of_label_studio_come_back_with_everybodys_votes(judged: list[Judg
         "prompt": "question 0", "answers": [{"id": str(n), "title": f"Answer {n}", "body": text} for n, text in enumerate(texts, 1)],
     }  # fmt: skip
     assert first["annotations"][0]["result"][0] == {
-        "from_name": "better", "to_name": "answers", "type": "ranker", "value": {"ranker": {"better": ["2", "1"]}},
+        "from_name": "better", "to_name": "answers", "type": "ranker", "value": {"ranker": {"better": ["2", "1"]}}, "meta": {"annotator": "ada"},
     }  # fmt: skip
     back = pairs_in(path)
     assert [[each.answer for each in item.candidates] for item in back.items] == [[c.answer for c in each.item.candidates] for each in judged]
@@ -175,7 +175,7 @@ def test_pairs_alone_are_compared_side_by_side(labels: Labels) -> None:
     (task,) = form_named("label-studio").file(batch)
     assert task["data"] == {"prompt": "question 0", "answer1": "answer a to 0", "answer2": "answer b to 0"}
     assert task["annotations"][0]["result"][0] == {
-        "from_name": "better", "to_name": "answer1,answer2", "type": "pairwise", "value": {"selected": "right"},
+        "from_name": "better", "to_name": "answer1,answer2", "type": "pairwise", "value": {"selected": "right"}, "meta": {"annotator": "ada"},
     }  # fmt: skip
 
 
