@@ -8,7 +8,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from app import main
 from app.api import public_api
+from app.doors import Password
 from app.studio import Studio
 from backend import models
 from backend.data import hub
@@ -79,3 +81,18 @@ def test_no_model_comes_from_outside_the_workspace(studio: Studio, tiny_model: P
 def test_a_hub_s_model_is_not_even_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of this workspace's models"):
         models.locate("somebody/something", Workspace(tmp_path, confined=True).prepare())
+
+
+@pytest.mark.parametrize(("host", "confined"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True), ("::", True)])
+def test_who_serves_other_machines_opens_the_workspace_confined(host: str, confined: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_studio(folder: Path, *, confined: bool = False) -> Studio:
+        opened.append(confined)
+        raise UserError("opened")
+
+    monkeypatch.setattr(main.Studio, "open", open_studio)
+    Password(Workspace(tmp_path).prepare()).set("four words are enough")
+    with pytest.raises(UserError, match="opened"):
+        main.serve(tmp_path, host=host, port=0, open_browser=False)
+    assert opened == [confined]
