@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import backend.tuners.bottleneck  # noqa: F401  registers the adapter kind, so that PEFT can load it
 from backend import models
+from backend.checkpoints import MANIFEST, is_whole
 from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
@@ -30,7 +31,6 @@ from backend.generation import Decoder
 from backend.judging import Judge
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
-from backend.trainer import MANIFEST, is_whole
 from backend.workspace import Workspace
 
 LOADED_AT_ONCE = 4  # whole models and adapters kept in memory

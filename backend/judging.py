@@ -11,6 +11,7 @@ import torch
 
 import backend.tuners.bottleneck  # noqa: F401  registers the adapter kind, so that PEFT can load it
 from backend import models
+from backend.checkpoints import is_whole
 from backend.data.records import Message
 from backend.data.tokens import encode_messages
 from backend.device import device, dtype
@@ -19,7 +20,6 @@ from backend.examples import Example, collate, example_of
 from backend.generation import evaluating
 from backend.loss import RewardScorer
 from backend.runs import Run
-from backend.trainer import is_whole
 
 AT_ONCE = 16  # conversations in a batch
 

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase, get_scheduler
 
+from backend.checkpoints import put_in_place, require_room, whole_checkpoints
 from backend.data.tokens import Encoded
 from backend.device import device
 from backend.evaluation import on_device
@@ -35,7 +36,7 @@ from backend.rewards import Answered, Judge
 from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import SAVING_SHARE, Diverged, Reporter, put_in_place, require_room, whole_checkpoints
+from backend.trainer import SAVING_SHARE, Diverged, Reporter
 
 HEADROOM = 0.75  # of the KL to stay under is aimed at: a controller swings about its aim
 GAIN = 1.0  # of the controller of KL: a run here has dozens of rounds, where the paper's 0.1 was for thousands

@@ -18,6 +18,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
+from backend.checkpoints import newest_checkpoint, put_in_place
 from backend.data.tokens import encode_prompt
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory
@@ -36,7 +37,7 @@ from backend.rewards import Judge, RewardSettings, in_margins
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn, newest_checkpoint, put_in_place
+from backend.trainer import Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)

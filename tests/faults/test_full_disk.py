@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from backend import training
+from backend.checkpoints import newest_checkpoint
 from backend.data.exports import export, form_named, survey
 from backend.data.importing import import_file
 from backend.data.readers import inspect
@@ -22,7 +23,6 @@ from backend.errors import UserError
 from backend.runs import Run
 from backend.sampling import Sampling
 from backend.store import Store
-from backend.trainer import newest_checkpoint
 from backend.workspace import Workspace
 from tests.backend.test_engine import idle, wait_for
 from tests.backend.test_training import curve, evaluations, same_weights, spec_for, told, trained

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from backend import training
+from backend.checkpoints import MANIFEST, is_proven, is_whole
 from backend.data.versions import Card
 from backend.runs import Run
 from backend.sampling import Sampling
-from backend.trainer import MANIFEST, is_proven, is_whole
 from backend.workspace import Workspace
 from tests.backend.test_training import curve, go, spec_for, told, trained
 

@@ -1,0 +1,92 @@
+"""Folders of weights that are whole or not there, and which of a run's checkpoints can be gone on from. No torch.
+
+A folder is written aside, brought to the disk with a list of its files, and then renamed into place.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
+
+
+def put_in_place(partial_folder: Path, place: Path) -> None:
+    """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
+    (partial_folder / MANIFEST).unlink(missing_ok=True)  # of a folder this one was copied from
+    files = sorted(partial_folder.iterdir())
+    manifest = {
+        "v": 1, "bytes": {file.name: file.stat().st_size for file in files}, "sha256": {file.name: _sha256(file) for file in files},
+    }  # fmt: skip
+    (partial_folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for file in partial_folder.iterdir():
+        with file.open("rb") as content:
+            os.fsync(content.fileno())
+    before = place.with_name(f".{place.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if place.exists():
+        place.rename(before)  # gone in an instant: a kill while it is cleared away costs nothing
+    partial_folder.rename(place)
+    _keep_names(place.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def require_room(checkpoints: Path) -> None:
+    """Raises `OSError`, as the disk would, where one more checkpoint like the newest has no room: before the disk is full."""
+    newest = next(iter(whole_checkpoints(checkpoints)), None)
+    needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 0
+    if shutil.disk_usage(checkpoints).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file a folder was saved with is there at its full size. Quick: asked at every look and every save."""
+    try:
+        sizes = json.loads((folder / MANIFEST).read_text())["bytes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def is_proven(folder: Path) -> bool:
+    """Whether every file is, byte for byte, what was saved.
+
+    Reads all of it, gigabytes for a large model and full training, so only a resume asks: there a wrong byte would go on
+    into every later step. A folder saved before manifests had hashes is judged by its sizes.
+    """
+    if not is_whole(folder):
+        return False
+    try:
+        hashes = json.loads((folder / MANIFEST).read_text()).get("sha256", {})
+        return all(_sha256(folder / name) == digest for name, digest in hashes.items())
+    except (OSError, AttributeError):
+        return False
+
+
+def whole_checkpoints(checkpoints: Path) -> list[Path]:
+    """Checkpoints that are there at their full size, newest first."""
+    folders = sorted(checkpoints.glob("step-*"), key=lambda folder: int(folder.name.removeprefix("step-")), reverse=True)
+    return [folder for folder in folders if is_whole(folder)]
+
+
+def newest_checkpoint(checkpoints: Path) -> Path | None:
+    """The newest one that can be resumed from; older ones are read only where newer ones prove damaged."""
+    return next(filter(is_proven, whole_checkpoints(checkpoints)), None)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _keep_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that a power cut does not undo a renaming."""
+    if os.name == "nt":
+        return  # which opens no folders
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
