@@ -180,14 +180,14 @@ def say_ready(options: argparse.Namespace) -> int:
 def run_tests(options: argparse.Namespace, *arguments: str) -> int:
     """Some tests as pytest is asked for them, or all: first those for two cores at once, then the journeys, which take both.
 
-    With `--faults` those that try a fault, in their long form (tests/faults/conftest.py).
+    With `--faults` those that try a fault, in their long form (tests/faults/survival.py).
     """
     import pytest
 
     os.chdir(HOME)
     if "--faults" in arguments:
         os.environ["STUDIO_FAULTS"] = "1"
-        arguments = ("-m", "fault", *(word for word in arguments if word != "--faults"))
+        arguments = ("-m", "fault", "--numprocesses", "2", "--dist", "loadfile", *(word for word in arguments if word != "--faults"))
     if arguments:
         return int(pytest.main(list(arguments)))
     small = pytest.main(["--ignore", "tests/journeys", "--numprocesses", "2", "--dist", "loadfile"])

@@ -22,6 +22,7 @@ from backend.data.shapes import Mapping  # noqa: E402
 from backend.data.starter import THREE_LINES  # noqa: E402
 from backend.data.versions import Card, Datasets  # noqa: E402
 from backend.workspace import Workspace  # noqa: E402
+from tests.faults.survival import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: E402, F401
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

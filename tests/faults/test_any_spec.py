@@ -18,7 +18,7 @@ from backend.runs import Run
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from backend.workspace import Workspace
 from tests.conftest import make_workspace, save_conversations, starter_rows
-from tests.faults.conftest import LONG
+from tests.faults.survival import LONG
 
 EXAMPLES = 20_000 if LONG else 200
 ODD = ["", " ", ".", "/", "\0", "~no such user", "a" * 300, "/dev/zero", "/dev/null", "a/b", "-1", "NaN", "\ud800", "\u202e", "${x}", "starter", "tiny"]

@@ -18,7 +18,8 @@ from backend.runs import Run
 from backend.sampling import Sampling
 from backend.workspace import Workspace
 from tests.backend.test_training import curve, evaluations, same_weights, spec_for, trained
-from tests.faults.conftest import LONG, ROOT
+from tests.faults.conftest import ROOT
+from tests.faults.survival import LONG
 
 SEED = 6
 LIVES, LAST_LIVES = (54, 6) if LONG else (4, 2)  # ended anywhere, and while the run finishes

@@ -13,7 +13,8 @@ from backend.runs import Run
 from backend.workspace import Workspace
 from tests.backend.test_training import spec_for, told
 from tests.conftest import save_conversations
-from tests.faults.conftest import LONG, ROOT
+from tests.faults.conftest import ROOT
+from tests.faults.survival import LONG
 
 CYCLES = 20 if LONG else 4
 WARMING_UP = 5 if LONG else 2  # cycles until all is loaded and the shelf is full
@@ -79,7 +80,8 @@ print(taken("VmPeak") - before, ended)
 
 
 def python(program: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "1"}
+    # what is limited is the room for addresses, of which huge pages and threads take more than they fill
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "1", "THP_MEM_ALLOC_ENABLE": "0"}
     return subprocess.run([sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
