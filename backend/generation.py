@@ -51,7 +51,8 @@ class Decoder:
         ended = torch.zeros(len(prompts), dtype=torch.bool, device=self.causal.device)
         with turn(), evaluating(self.model):
             state = self._read(prompts)
-        with self._reader(state, turn) as read:
+            body = Body(self.causal) if decodes_quickly(self.causal) else None  # as the model is in this turn
+        with self._reader(state, body, turn) as read:
             logits = state.logits
             for left in reversed(range(sampling.max_tokens)):
                 tokens = choose(logits, sampling, generators)
@@ -62,12 +63,12 @@ class Decoder:
                 logits = read(tokens)
 
     @contextmanager
-    def _reader(self, state: Prefilled, turn: Turn) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    def _reader(self, state: Prefilled, body: Body | None, turn: Turn) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
         """What reads one more token of every row, [rows], and gives the logits of the next ones, [rows, vocabulary]."""
-        if not decodes_quickly(self.causal):
+        if body is None:
             yield partial(self._step, state, turn)
             return
-        group = Group.after(Body(self.causal), state.cache, state.mask, state.positions)
+        group = Group.after(body, state.cache, state.mask, state.positions)
         with self.batcher.joined(group):
             yield partial(self.batcher.step, group, turn=turn)
 

@@ -6,8 +6,8 @@ import gc
 import logging
 import math
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -194,7 +194,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         )
     base_is_seen_later = _keeps_its_base(spec)
     if checkpoint is None and spec.objective.loop == "batches" and not base_is_seen_later:
-        _look_at_the_base(model, spec, ready, report, autocast)
+        _look_at_the_base(model, spec, ready, report, autocast, report.turn)
     report.stop_if_asked()
     torch.manual_seed(spec.training.seed)
     if not spec.start_from:
@@ -272,23 +272,29 @@ def _has_seen_the_base(run: Run) -> bool:
 def _look_beneath(
     model: PeftModel, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
 ) -> None:
-    """A look at the base of a model that has begun to learn, through an adapter that is switched off."""
-    with model.disable_adapter():
-        _look_at_the_base(model, spec, ready, report, autocast)
+    """A look at the base of a model that has begun to learn, through an adapter that is switched off: for each turn on the device
+    alone, since in between others are answered by what the run has learnt."""
+
+    @contextmanager
+    def beneath() -> Iterator[None]:
+        with report.turn(), model.disable_adapter():
+            yield
+
+    _look_at_the_base(model, spec, ready, report, autocast, beneath)
 
 
 def _look_at_the_base(
-    model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
+    model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None, turn: Turn
 ) -> None:
     """Held-out loss and probe answers of the untouched model: what the run is measured against. Nothing, if told to stop on the way."""
     batches = [spec.objective.collate(rows, ready.pad) for rows in in_order(ready.rows.validation, ready.schedule.batch_size)]
     measured = measure(
-        spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=report.turn,
+        spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=turn,
         should_stop=report.should_stop,
     )
     if measured is not None and not math.isfinite(measured.loss):
         raise UserError(_damaged(f"The loss of the base model is {measured.loss}"))
-    said = _said(model, ready, report)
+    said = _said(model, ready, report, turn)
     if report.should_stop():
         return
     if measured is not None:
@@ -298,13 +304,13 @@ def _look_at_the_base(
 
 def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int) -> None:
     """Let the model answer the probe prompts, and tell."""
-    _tell(_said(model, ready, report), report, step)
+    _tell(_said(model, ready, report, report.turn), report, step)
 
 
-def _said(model: torch.nn.Module, ready: Ready, report: Reporter) -> dict[str, str]:
+def _said(model: torch.nn.Module, ready: Ready, report: Reporter, turn: Turn) -> dict[str, str]:
     """What the model answers to each probe prompt, shorter if told to stop."""
     prompts = [encode_prompt([{"role": "user", "content": probe}], ready.tokenizer) for probe in ready.probes]
-    said = answers(model, ready.tokenizer, prompts, PROBE, turn=report.turn, should_stop=report.should_stop)
+    said = answers(model, ready.tokenizer, prompts, PROBE, turn=turn, should_stop=report.should_stop)
     return dict(zip(ready.probes, said, strict=True))
 
 

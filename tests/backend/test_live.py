@@ -1,10 +1,14 @@
 """Chatting with a run while it trains: it answers with its weights as they are, and the curve stays what it is."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from peft.tuners.tuners_utils import BaseTunerLayer
 
+from backend import training
 from backend.device import Turns
 from backend.errors import UserError
 from backend.events import ENDED
@@ -72,3 +76,30 @@ def test_a_run_that_neither_trains_nor_has_a_result_does_not_answer(workspace: W
     run = Run.create(workspace, spec_of(dataset, "lora"))
     with pytest.raises(UserError, match="no result to chat with"):
         Playground(workspace, Turns()).answer(Speaker("run", run.id), "Hello?")
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "adapter"])
+def test_between_turns_it_is_always_what_the_run_has_learnt_that_answers(workspace: Workspace, dataset: Any, method: str) -> None:
+    """The base is looked at through an adapter switched off: while others may have their turn, it is on."""
+    lent: list[Any] = []
+    seen: list[bool] = []
+
+    @contextmanager
+    def lend(model: Any, tokenizer: Any) -> Iterator[None]:
+        lent.append(model)
+        yield
+        lent.clear()
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        seen.extend(is_on(model) for model in lent)
+        yield
+
+    run = Run.create(workspace, spec_of(dataset, method))
+    assert training.train(run.spec, run, run.events.append, lambda: False, turn=turn, lend=lend) == "done"
+    assert len(seen) > 20 and all(seen)
+
+
+def is_on(model: Any) -> bool:
+    parts = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
+    return not getattr(model, "_adapters_disabled", False) and not any(part.disable_adapters for part in parts)
