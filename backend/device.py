@@ -113,7 +113,7 @@ def dismiss_helpers() -> None:
 
     OpenMP gives every thread that multiplies helpers of its own and keeps them. Once there are more of all together than
     cores, helpers no longer watch for the next small product but fall asleep after each one: on two cores a training step
-    then takes 1.4 times as long, and a token 1.8 times. So whoever is done for the moment lets them go.
+    then takes 1.5 times as long, and a token 1.8 times. So whoever is done for the moment lets them go.
     """
     if pause := _pause_openmp():
         pause(1)  # omp_pause_soft: what is allocated stays

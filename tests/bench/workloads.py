@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from backend.data.starter import SHORT_ANSWERS, THREE_LINES
 from backend.models import STARTER
+from launch import VARIABLES
 
 HOME = Path(__file__).parents[2]
 DATA = HOME.parent / "shared" / "data"
-STUDIO = {"THP_MEM_ALLOC_ENABLE": "1", "GOMP_SPINCOUNT": "3000"}  # of launch.VARIABLES, what speed and memory depend on
+STUDIO = {name: VARIABLES[name] for name in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT")}  # what speed and memory depend on
 WARM_UP = 2  # steps before the clock starts
 MAX_LENGTH = 512  # tokens of a row
 

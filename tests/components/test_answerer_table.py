@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from backend.answering.settings import MOST_ANSWERERS, Answerer
 from components.answerer_table import answerer_table, answerers
+from tests.components.serving import served, visited
 
 HOSTILE = '<img src=x onerror="document.title=1">${1}{{2}}'
 SPEAKERS = [("Base · starter", "base:starter"), (HOSTILE, "run:x"), ("The answer in the data set", "reference")]
@@ -22,20 +23,16 @@ def address() -> Iterator[str]:
         table, said, fill = answerer_table(), gr.Textbox(elem_id="said"), gr.Button("Fill", elem_id="fill")
         fill.click(lambda: answerers(CHOSEN, SPEAKERS), outputs=table)
         table.input(json.dumps, table, said)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False)
-    yield url
-    page.close()
+    with served(page) as url:
+        yield url
 
 
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(address)
-    page.locator("#fill").click()
-    expect(page.locator(".answerer")).to_have_count(2)
-    yield page
-    context.close()
+    with visited(chromium, address) as page:
+        page.locator("#fill").click()
+        expect(page.locator(".answerer")).to_have_count(2)
+        yield page
 
 
 def said(page: Page, word: str) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.method_cards import Card, Cards, method_cards
+from tests.components.serving import served, visited
 
 
 def card(name: str, trains: str) -> Card:
@@ -30,19 +31,15 @@ def address() -> Iterator[str]:
         late.click(look, methods, methods, show_progress="hidden")
         fill.click(lambda: cards("prompt", "filled"), outputs=methods)
         methods.change(lambda value: value["chosen"], methods, said)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False)
-    yield url
-    page.close()
+    with served(page) as url:
+        yield url
 
 
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(address)
-    expect(page.get_by_role("radio", name="Lora", exact=True)).to_be_checked()
-    yield page
-    context.close()
+    with visited(chromium, address) as page:
+        expect(page.get_by_role("radio", name="Lora", exact=True)).to_be_checked()
+        yield page
 
 
 def test_what_was_asked_before_a_pick_and_comes_after_it_leaves_it_picked(page: Page) -> None:

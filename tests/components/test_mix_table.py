@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.mix_table import Bar, MixPart, mix_table, shares
+from tests.components.serving import served, visited
 
 HOSTILE = '<img src=x onerror="document.title=1">${1}{{2}}'
 
@@ -26,21 +27,17 @@ def address() -> Iterator[str]:
         table, said, fill = mix_table(), gr.Textbox(elem_id="said"), gr.Button("Fill", elem_id="fill")
         fill.click(lambda: PARTS, outputs=table)
         table.input(json.dumps, table, said)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False)
-    yield url
-    page.close()
+    with served(page) as url:
+        yield url
 
 
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(address)
-    expect(page.locator("#mix-parts .empty")).to_be_visible()
-    page.locator("#fill").click()
-    expect(page.locator(".mix-part")).to_have_count(3)
-    yield page
-    context.close()
+    with visited(chromium, address) as page:
+        expect(page.locator("#mix-parts .empty")).to_be_visible()
+        page.locator("#fill").click()
+        expect(page.locator(".mix-part")).to_have_count(3)
+        yield page
 
 
 def said(page: Page, *fields: str) -> list[list[str]]:

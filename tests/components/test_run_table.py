@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.run_table import RunRow, RunTable, run_table, table
+from tests.components.serving import served, visited
 
 
 def rows(status: str, names: tuple[str, ...] = ("first", "second")) -> list[RunRow]:
@@ -29,19 +30,15 @@ def address() -> Iterator[str]:
         runs.select(
             lambda shown: f"open {shown['open']}, ticked {shown['ticked']}", runs, said, trigger_mode="always_last"
         )
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False)
-    yield url
-    page.close()
+    with served(page) as url:
+        yield url
 
 
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(address)
-    expect(page.locator(".run-table tbody tr")).to_have_count(2)
-    yield page
-    context.close()
+    with visited(chromium, address) as page:
+        expect(page.locator(".run-table tbody tr")).to_have_count(2)
+        yield page
 
 
 def said(page: Page, text: str) -> None:
