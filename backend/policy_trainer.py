@@ -231,9 +231,9 @@ class PolicyTrainer:
 
     def _update(self, answers: Sequence[Answer], old: Tokens) -> dict[str, float]:
         """One step of the optimiser."""
-        self.model.train()
         pieces = [self._batch(part) for part in _parts(answers, self.learnt_at_once)]
         with self.report.turn():
+            self.model.train()
             found = self._losses(pieces[0], old) if len(pieces) == 1 else self._losses_in_pieces(pieces, old)
             norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.training.max_grad_norm)
             if not (math.isfinite(found.total.item()) and math.isfinite(norm.item())):

@@ -92,7 +92,7 @@ class StudioTrainer(Trainer):
         self.step_tokens = 0
         self.step_sums = Sums()
         self.after_first_step: Callable[[], None] | None = None  # what can wait until there is a first point to look at
-        self.scorer: Scorer | RewardScorer | None = None
+        self.scorer = scorer_of(model, model, spec.objective.head)  # now: it tries the model, and nobody else asks it yet
         self.dice: list[torch.Tensor] | None = None  # as they lay after the last whole step this process made
         self.loss_is_scaled_for_ga = True
         super().__init__(model, _arguments(spec, schedule, checkpoints), callbacks=[_Conductor(self)])
@@ -144,7 +144,7 @@ class StudioTrainer(Trainer):
         return scored.loss / num_items_in_batch * self.args.world_size  # gradients are averaged over processes
 
     def _scorer_of(self, model: torch.nn.Module) -> Scorer | RewardScorer:
-        if self.scorer is None or self.scorer.model is not model:
+        if model is not self.scorer.model:  # Accelerate has put something around it
             self.scorer = scorer_of(model, self.accelerator.unwrap_model(model), self.spec.objective.head)
         return self.scorer
 
@@ -217,7 +217,7 @@ class StudioTrainer(Trainer):
     def _held_out(self) -> Measured | None:
         """How the model does on the held-out examples; None without any, or if told to stop on the way."""
         return measure(
-            self.spec.objective, self._scorer_of(self.model), self.validation, autocast=self.autocast, turn=self.report.turn,
+            self.spec.objective, self.scorer, self.validation, autocast=self.autocast, turn=self.report.turn,
             should_stop=self.report.should_stop,
         )
 

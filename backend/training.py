@@ -29,7 +29,7 @@ from backend.fast import quicken
 from backend.fast.attention import quicken_attention
 from backend.generation import answers
 from backend.inference import share_weights
-from backend.loss import scorer_of
+from backend.loss import RewardScorer, Scorer, scorer_of
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder, trainable_parameters
 from backend.policy_trainer import PolicyTrainer
 from backend.reference import refer
@@ -194,7 +194,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         )
     base_is_seen_later = _keeps_its_base(spec)
     if checkpoint is None and spec.objective.loop == "batches" and not base_is_seen_later:
-        _look_at_the_base(model, spec, ready, report, autocast, report.turn)
+        _look_at_the_base(scorer_of(model, model, spec.objective.head), spec, ready, report, autocast, report.turn)
     report.stop_if_asked()
     torch.manual_seed(spec.training.seed)
     if not spec.start_from:
@@ -204,8 +204,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
             quicken(part)
     trainer = _trainer(model, spec, run, ready, report, autocast, reference)
     if base_is_seen_later and not _has_seen_the_base(run):
-        assert isinstance(trainer, StudioTrainer)
-        trainer.after_first_step = partial(_look_beneath, model, spec, ready, report, autocast)
+        assert isinstance(trainer, StudioTrainer) and isinstance(trainer.scorer, Scorer)
+        trainer.after_first_step = partial(_look_beneath, trainer.scorer, spec, ready, report, autocast)
     if checkpoint is None and isinstance(trainer, PolicyTrainer):
         trainer.evaluate(base=True)
     with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
@@ -270,31 +270,33 @@ def _has_seen_the_base(run: Run) -> bool:
 
 
 def _look_beneath(
-    model: PeftModel, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
+    scorer: Scorer, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None
 ) -> None:
     """A look at the base of a model that has begun to learn, through an adapter that is switched off: for each turn on the device
     alone, since in between others are answered by what the run has learnt."""
+
+    model = scorer.model
+    assert isinstance(model, PeftModel)
 
     @contextmanager
     def beneath() -> Iterator[None]:
         with report.turn(), model.disable_adapter():
             yield
 
-    _look_at_the_base(model, spec, ready, report, autocast, beneath)
+    _look_at_the_base(scorer, spec, ready, report, autocast, beneath)
 
 
 def _look_at_the_base(
-    model: torch.nn.Module, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None, turn: Turn
+    scorer: Scorer | RewardScorer, spec: RunSpec, ready: Ready, report: Reporter, autocast: torch.dtype | None, turn: Turn
 ) -> None:
     """Held-out loss and probe answers of the untouched model: what the run is measured against. Nothing, if told to stop on the way."""
     batches = [spec.objective.collate(rows, ready.pad) for rows in in_order(ready.rows.validation, ready.schedule.batch_size)]
     measured = measure(
-        spec.objective, scorer_of(model, model, spec.objective.head), batches, autocast=autocast, turn=turn,
-        should_stop=report.should_stop,
+        spec.objective, scorer, batches, autocast=autocast, turn=turn, should_stop=report.should_stop,
     )
     if measured is not None and not math.isfinite(measured.loss):
         raise UserError(_damaged(f"The loss of the base model is {measured.loss}"))
-    said = _said(model, ready, report, turn)
+    said = _said(scorer.model, ready, report, turn)
     if report.should_stop():
         return
     if measured is not None:

@@ -1,11 +1,13 @@
 """Chatting with a run while it trains: it answers with its weights as they are, and the curve stays what it is."""
 
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from backend import training
@@ -22,10 +24,10 @@ from backend.workspace import Workspace
 QUESTION = [{"role": "user", "content": "How do I descale a kettle?"}]
 
 
-def spec_of(dataset: Any, method: str) -> RunSpec:
+def spec_of(dataset: Any, method: str, objective: Any = "sft") -> RunSpec:
     dropout = {"dropout": 0.1} if method == "lora" else {}  # drawn from the global generator, which chatting must leave alone
     return parse_spec({
-        "name": method, "data": {"id": dataset.id, "version": dataset.version}, "method": {"name": method, **dropout},
+        "name": method, "data": {"id": dataset.id, "version": dataset.version}, "objective": objective, "method": {"name": method, **dropout},
         "training": {"max_steps": 8, "batch_size": 4, "evaluate_every": 4, "validation_share": 0.1, "learning_rate": 0.01},
     })
 
@@ -81,23 +83,58 @@ def test_a_run_that_neither_trains_nor_has_a_result_does_not_answer(workspace: W
 @pytest.mark.parametrize("method", ["lora", "prefix", "adapter"])
 def test_between_turns_it_is_always_what_the_run_has_learnt_that_answers(workspace: Workspace, dataset: Any, method: str) -> None:
     """The base is looked at through an adapter switched off: while others may have their turn, it is on."""
-    lent: list[Any] = []
-    seen: list[bool] = []
-
-    @contextmanager
-    def lend(model: Any, tokenizer: Any) -> Iterator[None]:
-        lent.append(model)
-        yield
-        lent.clear()
-
-    @contextmanager
-    def turn() -> Iterator[None]:
-        seen.extend(is_on(model) for model in lent)
-        yield
-
-    run = Run.create(workspace, spec_of(dataset, method))
-    assert training.train(run.spec, run, run.events.append, lambda: False, turn=turn, lend=lend) == "done"
+    hand, seen = Hand(), []
+    hand.before_a_turn = lambda: seen.extend(is_on(model) for model in hand.lent)
+    hand.train(Run.create(workspace, spec_of(dataset, method)))
     assert len(seen) > 20 and all(seen)
+
+
+OBJECTIVES = {"sft": "sft", "ppo": {"name": "ppo", "contains": ["e"], "answer_tokens": 4}}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_is_lent_is_only_switched_between_learning_and_answering_in_a_turn(
+    workspace: Workspace, dataset: Any, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout that came on in the middle of an answer would draw from the dice of the run, and show in its curve."""
+    hand, outside = Hand(), []
+    switch = torch.nn.Module.train
+
+    def watched(module: torch.nn.Module, mode: bool = True) -> torch.nn.Module:
+        if not hand.has_a_turn and any(module is part for model in hand.lent for part in model.modules()):
+            outside.append("".join(traceback.format_stack(limit=6)))
+        return switch(module, mode)
+
+    monkeypatch.setattr(torch.nn.Module, "train", watched)
+    run = Run.create(workspace, spec_of(dataset, "lora", OBJECTIVES[objective]))
+    hand.train(run, stop_after=4)  # an evaluation is due: the first thing the next one does
+    hand.train(run)
+    assert hand.turns > 20 and not outside, outside[0]
+
+
+class Hand:
+    """Has a run trained, and knows what of it is lent and when others must wait."""
+
+    def __init__(self) -> None:
+        self.lent: list[Any] = []
+        self.has_a_turn, self.turns = False, 0
+        self.before_a_turn: Callable[[], None] = lambda: None
+
+    def train(self, run: Run, *, stop_after: int = 1000) -> None:
+        training.train(run.spec, run, run.events.append, lambda: len(curve(run)) >= stop_after, turn=self.turn, lend=self.lend)
+
+    @contextmanager
+    def lend(self, model: Any, tokenizer: Any) -> Iterator[None]:
+        self.lent.append(model)
+        yield
+        self.lent.clear()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        self.before_a_turn()
+        self.has_a_turn, self.turns = True, self.turns + 1
+        yield
+        self.has_a_turn = False
 
 
 def is_on(model: Any) -> bool:
