@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 import psutil
+from starlette.middleware import Middleware
 
 from app.api import public_api
 from app.beats import beat_in_view
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
+from app.departures import Departures
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET
 from app.label.tab import label_tab
@@ -70,7 +72,7 @@ def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
-        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": doors(host)},
+        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": [*doors(host), Middleware(Departures)]},
     }
 
 
