@@ -1,15 +1,37 @@
-"""Pages that are gone: what they still ask for ends without a fault in the log.
+"""Pages that are gone: what they left behind is forgotten, and what they still ask for ends without a fault in the log.
 
-A page that is closed or reloaded while answers are under way is forgotten at once, and a stream it had just asked for finds
-nobody to answer. Gradio tells the stream so, and then raises a 404 that can no longer be sent, as the answer has begun.
+    app_kwargs = {"middleware": [Middleware(Departures)]}
+    page.load(partial(forget_departed, page))
 """
 
+from datetime import datetime, timedelta
+
+import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+KEPT = 16  # pages that may come back, as after a computer's sleep
+UNUSED = timedelta(minutes=1)
+
+
+def forget_departed(page: gr.Blocks) -> None:
+    """Drop what is known of closed pages but the last few. Gradio keeps it for 10,000 of them, 2 MB and more for each reload."""
+    holder, now = page.state_holder, datetime.now()
+    with holder.lock:
+        departed = [  # the least recently used first
+            session for session, state in holder.session_data.items()
+            if state.is_closed and now - holder.time_last_used[session] > UNUSED
+        ]  # fmt: skip
+        for session in departed[:-KEPT]:
+            del holder.session_data[session], holder.time_last_used[session]
+
 
 class Departures:
-    """Lets an answer to nobody end where it is."""
+    """Lets an answer to nobody end where it is.
+
+    A page that is closed or reloaded while answers are under way is forgotten at once, and a stream it had just asked for
+    finds nobody to answer. Gradio tells the stream so, and then raises a 404 that can no longer be sent, as the answer has begun.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -13,7 +13,7 @@ from app.api import public_api
 from app.beats import beat_in_view
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
-from app.departures import Departures
+from app.departures import Departures, forget_departed
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET
 from app.label.tab import label_tab
@@ -94,6 +94,7 @@ def build(studio: Studio) -> gr.Blocks:
                 chat = chat_tab(studio)
         public_api(studio)
 
+        page.load(partial(forget_departed, page), **QUIET)
         beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
         # a tab shows what has happened elsewhere when one comes to it
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]

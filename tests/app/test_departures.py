@@ -1,6 +1,7 @@
 """What a page that is gone still asks for."""
 
 import logging
+from datetime import datetime
 
 import gradio as gr
 import pytest
@@ -8,7 +9,20 @@ from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from app.departures import Departures
+from app.departures import KEPT, UNUSED, Departures, forget_departed
+
+
+def test_of_pages_that_are_gone_only_the_last_few_are_remembered() -> None:
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Textbox(label="Text")
+    App.create_app(page)
+    holder, now = page.state_holder, datetime.now()
+    for name in ("open", *(f"closed {number}" for number in range(KEPT + 5)), "just closed"):
+        holder[name].is_closed = name != "open"
+        holder.time_last_used[name] = now if name == "just closed" else now - 2 * UNUSED
+    forget_departed(page)
+    assert list(holder.session_data) == ["open", *(f"closed {number}" for number in range(5, KEPT + 5)), "just closed"]
+    assert holder.time_last_used.keys() == holder.session_data.keys()
 
 
 def served(*middleware: Middleware) -> TestClient:
