@@ -1,7 +1,8 @@
 """A run's events as the series the live chart draws, and its probes and progress as pieces of page."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, Literal
 
 from backend.events import ENDED, RunEvent
 from backend.labelling.scoreboard import wilson
@@ -11,6 +12,7 @@ from components.margin_bars import margin_bars
 from components.notices import empty
 from components.text import escape, gigabytes, minutes
 
+Points = dict[Literal["steps", "seconds", "values"], list[Any]]  # as in `Series`
 STEP_METRICS: dict[str, Metric] = {
     "loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm", "tokens_per_second": "tokens_per_second",
 }
@@ -21,30 +23,34 @@ STATUS_WORDS = {
 }
 
 
-def series_of(run_id: str, label: str, events: Iterable[RunEvent]) -> list[Series]:
-    """Points of every metric in some events of one run."""
-    series: dict[Metric, Series] = {}
-    for event in events:
-        for metric, value in _values(event):
-            if metric not in series:
-                series[metric] = Series(run=run_id, label=label, metric=metric, steps=[], seconds=[], values=[])
-            series[metric]["steps"].append(event["step"])  # type: ignore[typeddict-item]
-            series[metric]["seconds"].append(event["seconds"])  # type: ignore[typeddict-item]
-            series[metric]["values"].append(value)
-    return list(series.values())
+def series_of(run_id: str, label: str, events: Sequence[RunEvent]) -> list[Series]:
+    """Points of every metric in some events of one run, a column at a time: a long run has 100,000 of them."""
+    made: list[Any] = [event for event in events if event["kind"] == "step"]
+    looked: list[Any] = [event for event in events if event["kind"] == "evaluated"]
+    found = {metric: _points(made, lambda event, key=key: event.get(key)) for key, metric in STEP_METRICS.items()}
+    found |= _watched(made, WATCHED)
+    for metric, of_base in (("base_loss", True), ("validation_loss", False)):
+        # what a run that learns from rewards goes down is the reward's negative, drawn as the reward it is
+        judged = [event for event in looked if bool(event.get("base")) is of_base and "reward" not in event.get("metrics", {})]
+        found[metric] = _points(judged, itemgetter("loss"))
+    found |= _watched(looked, HELD_OUT)
+    return [Series(run=run_id, label=label, metric=metric, **points) for metric, points in found.items() if points["steps"]]
 
 
-def _values(event: Any) -> list[tuple[Metric, float]]:
-    watched = event.get("metrics", {}).items()
-    if event["kind"] == "step":
-        known = [(metric, event[key]) for key, metric in STEP_METRICS.items() if event.get(key) is not None]
-        return known + [(WATCHED + name, value) for name, value in watched]
-    if event["kind"] == "evaluated":
-        measured = [(HELD_OUT + name, value) for name, value in watched]
-        if "reward" in event.get("metrics", {}):
-            return measured  # what such a run goes down is the reward's negative, drawn as the reward it is
-        return [("base_loss" if event.get("base") else "validation_loss", event["loss"]), *measured]
-    return []
+def _watched(events: Sequence[Any], prefix: str) -> dict[Metric, Points]:
+    """What an objective watches besides its loss."""
+    watching = [event for event in events if "metrics" in event]
+    names = dict.fromkeys(name for event in watching for name in event["metrics"])
+    return {prefix + name: _points(watching, lambda event, name=name: event["metrics"].get(name)) for name in names}
+
+
+def _points(events: Sequence[Any], value_of: Callable[[Any], float | None]) -> Points:
+    """Those of the events that have a value."""
+    values = [value_of(event) for event in events]
+    if None in values:
+        events = [event for event, value in zip(events, values, strict=True) if value is not None]
+        values = [value for value in values if value is not None]
+    return {"steps": [event["step"] for event in events], "seconds": [event["seconds"] for event in events], "values": values}
 
 
 def probes_html(progress: Progress) -> str:
