@@ -27,6 +27,9 @@ class Followed:
     progress: Progress
 
 
+PARTINGS = 3
+
+
 @dataclass
 class Following:
     """The runs on a chart, and the serial of the last payload it was sent."""
@@ -34,11 +37,18 @@ class Following:
     runs: dict[str, Followed] = field(default_factory=dict)
     serial: int | None = None
     stopping: bool = False  # what the page was last told
+    partings: int = PARTINGS  # times the page is still told of the end: an answer on its way may come after it, and is older
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more can come."""
-        return all(run.progress.status in ENDED for run in self.runs.values())
+    def is_over(self) -> bool:
+        """Whether nothing more can come, and the page has been told so."""
+        return self.partings == 0
+
+    def take_leave(self) -> bool:
+        """Whether all runs have ended, so that it is said once more."""
+        ended = all(run.progress.status in ENDED for run in self.runs.values())
+        self.partings -= ended
+        return ended
 
 
 def follow(studio: Studio, run_ids: list[str]) -> tuple[Payload, Following]:
@@ -60,18 +70,19 @@ def follow(studio: Studio, run_ids: list[str]) -> tuple[Payload, Following]:
 
 
 def catch_up(studio: Studio, following: Following) -> tuple[Payload | Any, bool]:
-    """(what the chart is to be sent, whether anything happened) since the last time; `following` moves on."""
+    """(what the chart is to be sent, whether the page is to be told where things stand) since the last time; `following` moves on."""
     series: list[Series] = []
     news = False
     for run_id, followed in following.runs.items():
         events, followed.cursor = studio.runs.get(run_id).events.read(followed.cursor)
         if any(event["kind"] == "started" for event in events):  # resumed, or begun again: the old points may be void
             payload, fresh = follow(studio, list(following.runs))
-            following.runs, following.serial = fresh.runs, fresh.serial
+            following.runs, following.serial, following.partings = fresh.runs, fresh.serial, PARTINGS
             return payload, True
         followed.progress.fold(events)
         series += series_of(run_id, followed.label, events)
         news = news or bool(events)
+    news = following.take_leave() or news
     if not series:
         return gr.skip(), news
     payload = more(series, after=following.serial)

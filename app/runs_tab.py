@@ -228,7 +228,7 @@ def log_html(studio: Studio, run_id: str) -> str:
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """New points of the runs on the chart, and where the opened one stands."""
-    if run_id is None or following is None or run_id not in following.runs or following.ended:
+    if run_id is None or following is None or run_id not in following.runs or following.is_over:
         return (gr.skip(),) * 9
     payload, news = catch_up(studio, following)
     if not news:

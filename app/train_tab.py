@@ -362,7 +362,7 @@ def continue_button(run: Run, *, ended: bool) -> Any:
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """Only what is new travels."""
-    if run_id is None or following is None or run_id not in following.runs or following.ended:
+    if run_id is None or following is None or run_id not in following.runs or following.is_over:
         return (gr.skip(),) * 7
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):

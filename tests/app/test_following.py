@@ -1,0 +1,70 @@
+"""What a page that follows a run is told, and that it learns of the end whatever came in between."""
+
+from typing import Any
+
+import pytest
+
+from app.following import PARTINGS
+from app.studio import Studio
+from app.train_tab import _show, on_behind, on_tick
+from backend.data.versions import Card, Datasets
+from backend.engine import Engine
+from backend.runs import Run, Runs
+from backend.specs import parse_spec
+from backend.workspace import Workspace
+
+
+@pytest.fixture
+def studio(workspace: Workspace) -> Studio:
+    return Studio(workspace, Engine(workspace), Datasets(workspace), Runs(workspace))
+
+
+@pytest.fixture
+def run(studio: Studio, dataset: Card) -> Run:
+    run = Run.create(studio.workspace, parse_spec({"name": "watched", "data": {"id": dataset.id, "version": 1}}))
+    run.events.append("started", resumed_from=0, device="CPU", precision="float32")
+    return run
+
+
+def step(run: Run, number: int) -> None:
+    run.events.append("step", step=number, epoch=0.1, loss=2.0, learning_rate=1e-3, grad_norm=1.0, seconds=1.0, tokens_per_second=10.0)
+
+
+def told(answer: tuple[Any, ...]) -> str:
+    """The line of progress in a tick's answer; empty where nothing travels."""
+    _, _, progress, *_ = answer
+    return progress if isinstance(progress, str) else ""
+
+
+def test_a_tick_tells_what_is_new_and_nothing_twice(studio: Studio, run: Run) -> None:
+    following = _show(studio, run.id)[4]
+    assert told(on_tick(studio, run.id, following)) == ""
+    step(run, 1)
+    assert "status-running" in told(on_tick(studio, run.id, following))
+    assert told(on_tick(studio, run.id, following)) == ""
+
+
+def test_the_end_is_told_a_few_times_and_then_all_is_quiet(studio: Studio, run: Run) -> None:
+    """What the page is told by one event may be overtaken by what it was told before by another."""
+    following = _show(studio, run.id)[4]
+    run.events.append("finished", status="done", message="")
+    for _ in range(PARTINGS):
+        assert "status-done" in told(on_tick(studio, run.id, following))
+    assert told(on_tick(studio, run.id, following)) == ""
+
+
+def test_an_end_that_was_read_for_the_chart_is_told_all_the_same(studio: Studio, run: Run) -> None:
+    _show(studio, run.id)
+    step(run, 1)
+    run.events.append("finished", status="done", message="")
+    _, following = on_behind(studio, run.id)
+    assert "status-done" in told(on_tick(studio, run.id, following))
+
+
+def test_a_run_that_is_resumed_is_followed_anew(studio: Studio, run: Run) -> None:
+    following = _show(studio, run.id)[4]
+    run.events.append("finished", status="stopped", message="")
+    assert "status-stopped" in told(on_tick(studio, run.id, following))
+    run.events.append("started", resumed_from=0, device="CPU", precision="float32")
+    assert "status-running" in told(on_tick(studio, run.id, following)) and not following.is_over
+    assert following.partings == PARTINGS
