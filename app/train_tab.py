@@ -70,7 +70,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
                 probes = gr.HTML(elem_id="probes")
     timer = gr.Timer(1.0)
 
-    view = [chart, following, progress, probes, stop, chat_with, continue_from]
+    view = [chart, following, timer, progress, probes, stop, chat_with, continue_from]
     everything = {**form, "method": cards}
     filled = one_value(everything)
     pages = [setup, watch]
@@ -319,13 +319,13 @@ def on_open(studio: Studio) -> tuple[Any, ...]:
     """A page that opens while a run trains shows that run."""
     run_id = studio.engine.status().run_id
     if run_id is None:
-        return (gr.skip(),) * 10
+        return (gr.skip(),) * 11
     return _show(studio, run_id)
 
 
 def _show(studio: Studio, run_id: str) -> tuple[Any, ...]:
     payload, following = follow(studio, [run_id])
-    return run_id, gr.update(visible=False), gr.update(visible=True), payload, following, *_panel(studio, run_id, following)
+    return run_id, gr.update(visible=False), gr.update(visible=True), payload, following, gr.Timer(active=True), *_panel(studio, run_id, following)
 
 
 def _panel(studio: Studio, run_id: str, following: Following | None) -> tuple[Any, ...]:
@@ -360,13 +360,13 @@ def continue_button(run: Run, *, ended: bool) -> Any:
 
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
-    """Only what is new travels."""
+    """Only what is new travels, and where nothing can be new any more the clock stands still."""
     if run_id is None or following is None or run_id not in following.runs or following.is_over:
-        return (gr.skip(),) * 7
+        return gr.skip(), gr.skip(), gr.Timer(active=False), *(gr.skip(),) * 5
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):
-        return (gr.skip(),) * 7
-    return payload, following, *_panel(studio, run_id, following)
+        return (gr.skip(),) * 8
+    return payload, following, gr.skip(), *_panel(studio, run_id, following)
 
 
 def on_behind(studio: Studio, run_id: str | None) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ def step(run: Run, number: int) -> None:
 
 def told(answer: tuple[Any, ...]) -> str:
     """The line of progress in a tick's answer; empty where nothing travels."""
-    _, _, progress, *_ = answer
+    _, _, _, progress, *_ = answer
     return progress if isinstance(progress, str) else ""
 
 
