@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -18,6 +18,7 @@ from gradio.events import Dependency
 from pydantic import ValidationError
 
 from app.chat_votes import ballot, wire_chat_votes
+from app.one_value import OneValue
 from app.studio import Studio, on, streaming
 from app.talk import ENDS, Ask, Dialogue, Talk
 from backend.answering.makers import maker
@@ -99,16 +100,15 @@ def chat_tab(studio: Studio) -> ChatTab:
 
 def _wire_asking(studio: Studio, chat: DualChat, talk: gr.State) -> None:
     both = [chat.left.said, chat.right.said]
-    sent = gr.on(
-        [chat.prompt.submit, chat.send.click], on(studio, on_send), outputs=[chat.prompt, chat.hint, *both, chat.votes],
-        inputs_kwargs={"talk": talk, "prompt": chat.prompt, "carry_on": chat.carry_on, "hide": chat.hide, **chat.fields}, **QUICK,
+    filled = OneValue({"prompt": chat.prompt, "carry_on": chat.carry_on, "hide": chat.hide, **chat.fields})
+    sent = filled.gather(partial(gr.on, [chat.prompt.submit, chat.send.click])).then(
+        on(studio, filled.to(on_send, "talk")), [talk, filled.value], [chat.prompt, chat.hint, *both, chat.votes], **QUICK
     )
     handlers = {"left": (on_left_again, on_left_answer), "right": (on_right_again, on_right_answer)}
     for side in SIDES:
         pane, (on_again, on_answer) = chat.side(side), handlers[side]
-        again = pane.again.click(
-            on(studio, on_again), outputs=[chat.hint, pane.said, chat.votes],
-            inputs_kwargs={"talk": talk, **chat.fields}, **QUICK,
+        again = filled.gather(pane.again.click).then(
+            on(studio, filled.to(on_again, "talk")), [talk, filled.value], [chat.hint, pane.said, chat.votes], **QUICK
         )
         for asked in (sent, again):
             _answers(studio, chat, talk, side, asked, on_answer)

@@ -4,6 +4,7 @@
     page.load(partial(forget_departed, page))
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 import gradio as gr
@@ -24,13 +25,15 @@ def forget_departed(page: gr.Blocks) -> None:
         ]  # fmt: skip
         for session in departed[:-KEPT]:
             del holder.session_data[session], holder.time_last_used[session]
+            page._queue.pending_messages_per_session.pop(session, None)  # answers it did not wait for
 
 
 class Departures:
     """Lets an answer to nobody end where it is.
 
     A page that is closed or reloaded while answers are under way is forgotten at once, and a stream it had just asked for
-    finds nobody to answer. Gradio tells the stream so, and then raises a 404 that can no longer be sent, as the answer has begun.
+    finds nobody to answer. Gradio tells the stream so, and then raises a 404 that can no longer be sent, as the answer has begun;
+    and a stream that is broken off wants to forget what another has forgotten already.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,11 +49,15 @@ class Departures:
 
         try:
             await self.app(scope, receive, send_and_note)
-        except RuntimeError as error:
-            if not (has_begun and _is_not_found(error.__cause__)):
+        except (RuntimeError, KeyError) as error:
+            if not (has_begun and (_finds_nobody(error) or _was_broken_off(error))):
                 raise
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _is_not_found(error: BaseException | None) -> bool:
-    return isinstance(error, HTTPException) and error.status_code == 404
+def _finds_nobody(error: Exception) -> bool:
+    return isinstance(error.__cause__, HTTPException) and error.__cause__.status_code == 404
+
+
+def _was_broken_off(error: Exception) -> bool:
+    return isinstance(error, KeyError) and isinstance(error.__context__, asyncio.CancelledError)

@@ -1,7 +1,7 @@
 """Many settings as one value, for what is asked of a form as a whole.
 
-    filled = one_value(form)                                   # form: {name: component}
-    button.click(on(studio, of_form(on_start, form)), filled)  # calls on_start(studio, **values)
+    filled = OneValue(form)                                                  # form: {name: component}
+    filled.gather(button.click).then(on(studio, filled.to(on_start)), filled.value)   # calls on_start(studio, **values)
 
 Gradio's page keeps a note for every input an event ever had, and at every later event of the page, each tick among them,
 looks for each of them all over the page: with a hundred settings that took half of a core. So the page itself gathers them,
@@ -9,26 +9,35 @@ which costs something only where something is typed.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from app.event_options import QUIET
 
 
-def one_value(form: Mapping[str, Component]) -> gr.JSON:
-    """A value that is nowhere seen: those of all settings, in their order, as they are filled in."""
-    filled = gr.JSON([component.value for component in form.values()], visible=False)
-    gr.on([component.change for component in form.values()], None, list(form.values()), filled, js="(...values) => [values]", **QUIET)
-    return filled
+class OneValue:
+    """What is filled in: `value` is nowhere seen, and has the values of all settings in their order."""
 
+    def __init__(self, form: Mapping[str, Component]) -> None:
+        self.form = form
+        self.value = gr.JSON([component.value for component in form.values()], visible=False)
+        self.gather(partial(gr.on, [component.change for component in form.values()]))
 
-def of_form(handler: Callable[..., Any], form: Mapping[str, Component]) -> Callable[..., Any]:
-    """A handler of named values, to be called with all of them as one."""
+    def gather(self, come: Callable[..., Dependency]) -> Dependency:
+        """At an event, such as a click, take up what is filled in at that moment."""
+        return come(None, list(self.form.values()), self.value, js="(...values) => [values]", **QUIET)
 
-    def handle(studio: Any, filled: list[Any]) -> Any:
-        return handler(studio, **dict(zip(form, filled, strict=True)))
+    def to(self, handler: Callable[..., Any], *besides: str) -> Callable[..., Any]:
+        """A handler of named values, to be called with all of them as one; and before it with further ones, of these names."""
 
-    handle.__name__ = handler.__name__
-    return handle
+        def handle(studio: Any, *given: Any) -> Any:
+            *others, filled = given
+            named = dict(zip(besides, others, strict=True)) | dict(zip(self.form, filled, strict=True))
+            return handler(studio, **named)
+
+        handle.__name__ = handler.__name__
+        return handle

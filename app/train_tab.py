@@ -8,7 +8,7 @@ from gradio.components import Component
 
 from app.event_options import PRIVATE, QUIET, TICK
 from app.following import Following, catch_up, follow
-from app.one_value import of_form, one_value
+from app.one_value import OneValue
 from app.studio import Studio, on
 from backend import methods, objectives
 from backend.errors import UserError
@@ -72,20 +72,20 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
 
     view = [chart, following, timer, progress, probes, stop, chat_with, continue_from]
     everything = {**form, "method": cards}
-    filled = one_value(everything)
+    filled = OneValue(everything)
     pages = [setup, watch]
     planned = [card, cards, start]
 
     cards.change(on_method, cards, list(settings.groups.values()), **QUIET)
     form["objective"].change(on_objective, form["objective"], list(settings.goals.values()), **QUIET)
-    filled.change(on(studio, of_form(on_plan, everything)), filled, planned, trigger_mode="always_last", **QUIET)
-    start.click(on(studio, of_form(on_start, everything)), filled, [run_id, *pages, *view], **PRIVATE)
+    filled.value.change(on(studio, filled.to(on_plan)), filled.value, planned, trigger_mode="always_last", **QUIET)
+    filled.gather(start.click).then(on(studio, filled.to(on_start)), filled.value, [run_id, *pages, *view], **PRIVATE)
     stop.click(on(studio, on_stop), run_id, stop, **QUIET)
     another.click(on_another, outputs=[run_id, *pages], **QUIET)
     timer.tick(on(studio, on_tick), [run_id, following], view, **TICK)
     chart.behind(on(studio, on_behind), run_id, [chart, following], **TICK)
     page.load(on(studio, on_open), outputs=[run_id, *pages, *view], **QUIET)
-    page.load(on(studio, of_form(on_plan_when_ready, everything)), filled, planned, **QUIET)
+    page.load(on(studio, filled.to(on_plan_when_ready)), filled.value, planned, **QUIET)
     return TrainTab(everything, chat_with, continue_from, run_id, pages)
 
 

@@ -1,7 +1,9 @@
 """What a page that is gone still asks for."""
 
+import asyncio
 import logging
 from datetime import datetime
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -20,7 +22,9 @@ def test_of_pages_that_are_gone_only_the_last_few_are_remembered() -> None:
     for name in ("open", *(f"closed {number}" for number in range(KEPT + 5)), "just closed"):
         holder[name].is_closed = name != "open"
         holder.time_last_used[name] = now if name == "just closed" else now - 2 * UNUSED
+    page._queue.pending_messages_per_session |= {"closed 0": 1, "closed 9": 1}
     forget_departed(page)
+    assert list(page._queue.pending_messages_per_session) == ["closed 9"]
     assert list(holder.session_data) == ["open", *(f"closed {number}" for number in range(5, KEPT + 5)), "just closed"]
     assert holder.time_last_used.keys() == holder.session_data.keys()
 
@@ -46,6 +50,22 @@ def test_the_page_server_alone_meets_a_fault_there() -> None:
     """Once it does not, this has nothing to do any more."""
     with pytest.raises(RuntimeError, match="response already started"):
         served().get(STREAM_OF_NOBODY)
+
+
+async def begins_and_fails(scope: dict, receive: Any, send: Any) -> None:
+    """As Gradio's stream does that is broken off when the page has been forgotten already."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    try:
+        raise asyncio.CancelledError if scope["path"] == "/broken-off" else ValueError
+    except BaseException:
+        {}["gone"]  # the page, where it is looked up
+
+
+def test_a_stream_that_is_broken_off_ends_and_other_faults_are_told() -> None:
+    client = TestClient(Departures(begins_and_fails))
+    assert client.get("/broken-off").status_code == 200
+    with pytest.raises(KeyError):
+        client.get("/another")
 
 
 def test_what_was_never_there_is_still_not_found() -> None:

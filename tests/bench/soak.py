@@ -357,8 +357,12 @@ class Meter:
         looks = len(self.memory_bytes)
         quarter, last = (statistics.median(part) for part in (self.memory_bytes[looks // 5 : looks // 3 + 1], self.memory_bytes[-(looks // 10) - 1 :]))
         growth, slowest = last / quarter - 1, max(self.seconds)
+        on_the_way = ", ".join(f"{self.memory_bytes[looks * tenth // 10] / 1e6:.0f}" for tenth in range(1, 10))
         return [
-            Finding(growth < MOST_GROWTH, f"memory: {quarter / 1e6:.0f} MB at a quarter, {last / 1e6:.0f} MB at the end ({growth:+.1%})"),
+            Finding(
+                growth < MOST_GROWTH,
+                f"memory: {quarter / 1e6:.0f} MB at a quarter, {last / 1e6:.0f} MB at the end ({growth:+.1%}); at each tenth {on_the_way}",
+            ),
             Finding(slowest < SLOWEST_SECONDS, f"the page answered within {slowest:.1f} s at worst, {statistics.median(self.seconds):.2f} s as a rule"),
         ]
 

@@ -72,9 +72,10 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     engine_is_ready(page)
     to_tab(page, "Train")
     unfold(page, "Training settings", "training-max_steps")
-    fill(page, "training-max_steps", "90")
+    fill(page, "training-batch_size", "2")
+    fill(page, "training-max_steps", "180")
     fill(page, "run-name", "to be stopped")
-    expect(page.locator("#plan")).to_contain_text("90, that is", timeout=60_000)
+    expect(page.locator("#plan")).to_contain_text("180, that is", timeout=60_000)
     page.locator("#start-run").click()
     page.wait_for_function(
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)",
