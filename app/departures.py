@@ -1,10 +1,8 @@
 """Pages that are gone: what they left behind is forgotten, and what they still ask for ends without a fault in the log.
 
-    app_kwargs = {"middleware": [Middleware(Departures)]}
-    page.load(partial(forget_departed, page))
+    app_kwargs = {"middleware": [Middleware(Departures, page=page)]}
 """
 
-import asyncio
 from datetime import datetime, timedelta
 
 import gradio as gr
@@ -29,17 +27,19 @@ def forget_departed(page: gr.Blocks) -> None:
 
 
 class Departures:
-    """Lets an answer to nobody end where it is.
+    """Forgets at each arrival, and lets an answer to nobody end where it is.
 
     A page that is closed or reloaded while answers are under way is forgotten at once, and a stream it had just asked for
     finds nobody to answer. Gradio tells the stream so, and then raises a 404 that can no longer be sent, as the answer has begun;
     and a stream that is broken off wants to forget what another has forgotten already.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
+        self.app, self.page = app, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") == "/":
+            forget_departed(self.page)
         has_begun = False
 
         async def send_and_note(message: Message) -> None:
@@ -50,7 +50,7 @@ class Departures:
         try:
             await self.app(scope, receive, send_and_note)
         except (RuntimeError, KeyError) as error:
-            if not (has_begun and (_finds_nobody(error) or _was_broken_off(error))):
+            if not (has_begun and (_finds_nobody(error) or _is_forgotten(error, scope))):
                 raise
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -59,5 +59,6 @@ def _finds_nobody(error: Exception) -> bool:
     return isinstance(error.__cause__, HTTPException) and error.__cause__.status_code == 404
 
 
-def _was_broken_off(error: Exception) -> bool:
-    return isinstance(error, KeyError) and isinstance(error.__context__, asyncio.CancelledError)
+def _is_forgotten(error: Exception, scope: Scope) -> bool:
+    """Whether what was looked up in vain is the very page that asks."""
+    return isinstance(error, KeyError) and f"session_hash={error.args[0]}".encode() == scope["query_string"]

@@ -13,7 +13,7 @@ from app.api import public_api
 from app.beats import beat_in_view
 from app.chat_tab import chat_tab, on_chat_with, on_refresh
 from app.data.tab import data_tab
-from app.departures import Departures, forget_departed
+from app.departures import Departures
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET
 from app.label.tab import label_tab
@@ -44,7 +44,7 @@ def serve(workspace_dir: Path, *, host: str, port: int, open_browser: bool) -> N
     page = build(studio)
     print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:
-        page.launch(**launch_options(host, port, open_browser), **entry, allowed_paths=[str(studio.workspace.exports)])
+        page.launch(**launch_options(page, host, port, open_browser), **entry, allowed_paths=[str(studio.workspace.exports)])
     except OSError as error:
         raise UserError(f"Port {port} cannot be opened ({error}). Choose another with --port.") from error
 
@@ -65,14 +65,14 @@ def entry_for_others(workspace: Workspace) -> dict[str, Any]:
     return {"auth": password.admits, "auth_message": "Your name, as others shall see it, and this studio's password."}
 
 
-def launch_options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
+def launch_options(page: gr.Blocks, host: str, port: int, open_browser: bool) -> dict[str, Any]:
     """How the page is served: to this machine alone, asking no other."""
     gr.set_static_paths(static_paths())
     return {
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
-        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": [*doors(host), Middleware(Departures)]},
+        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": [*doors(host), Middleware(Departures, page=page)]},
     }
 
 
@@ -94,7 +94,6 @@ def build(studio: Studio) -> gr.Blocks:
                 chat = chat_tab(studio)
         public_api(studio)
 
-        page.load(partial(forget_departed, page), **QUIET)
         beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
         # a tab shows what has happened elsewhere when one comes to it
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]

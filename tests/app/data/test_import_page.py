@@ -255,7 +255,7 @@ def test_one_row_is_allowed_and_warned_of(studio: Studio, tmp_path: Path) -> Non
 
 def test_a_file_over_the_limit_is_refused_and_the_page_lives_on() -> None:
     """The page itself then says which file, and how large one may be."""
-    assert launch_options("127.0.0.1", 7860, False)["max_file_size"] == LARGEST_FILE
+    assert launch_options(gr.Blocks(), "127.0.0.1", 7860, False)["max_file_size"] == LARGEST_FILE
     with gr.Blocks() as page:
         gr.File()
     page.max_file_size = 1_000
