@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 from gradio.routes import App
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from app.departures import KEPT, UNUSED, Departures
@@ -22,7 +23,8 @@ def served(*, ours: bool = True) -> tuple[TestClient, gr.Blocks]:
 
 
 def test_whenever_a_page_comes_only_the_last_few_that_are_gone_are_remembered() -> None:
-    client, page = served()
+    _, page = served()
+    client = TestClient(Departures(PlainTextResponse("here"), page=page))
     holder, now = page.state_holder, datetime.now()
     for name in ("open", *(f"closed {number}" for number in range(KEPT + 5)), "just closed"):
         holder[name].is_closed = name != "open"
