@@ -14,7 +14,7 @@ UNUSED = timedelta(minutes=1)
 
 
 def forget_departed(page: gr.Blocks) -> None:
-    """Drop what is known of closed pages but the last few. Gradio keeps it for 10,000 of them, 2 MB and more for each reload."""
+    """Drop what is known of closed pages but the last few. Gradio keeps it for 10,000 of them, 1.7 MB and more for each reload."""
     holder, now = page.state_holder, datetime.now()
     with holder.lock:
         departed = [  # the least recently used first

@@ -17,6 +17,11 @@ from backend.runs import true_events
 from components.live_plot import Payload, Series, more, whole
 from components.run_curves import series_of
 
+PARTINGS = 3  # times the end of what was followed is told
+# Seconds between two questions of a page, while something can be new and where nothing can. It never stops asking: an answer
+# on its way that said so could arrive after a run was opened.
+BEAT, REST = 1.0, 5.0
+
 
 @dataclass
 class Followed:
@@ -27,9 +32,6 @@ class Followed:
     progress: Progress
 
 
-PARTINGS = 3
-
-
 @dataclass
 class Following:
     """The runs on a chart, and the serial of the last payload it was sent."""
@@ -37,7 +39,7 @@ class Following:
     runs: dict[str, Followed] = field(default_factory=dict)
     serial: int | None = None
     stopping: bool = False  # what the page was last told
-    partings: int = PARTINGS  # times the page is still told of the end: an answer on its way may come after it, and is older
+    partings: int = PARTINGS  # still to come: an answer on its way may arrive after the end was told, and is older
 
     @property
     def is_over(self) -> bool:

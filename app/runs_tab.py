@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.event_options import QUIET, TICK
-from app.following import Following, catch_up, follow
+from app.following import BEAT, REST, Following, catch_up, follow
 from app.studio import Studio, on
 from app.train_tab import chat_button, continue_button
 from backend.errors import UserError
@@ -77,8 +77,8 @@ def runs_tab(studio: Studio) -> RunsTab:
 
     buttons = [chat_with, continue_from, stop, resume, delete]
     asking = [delete, really, keep, standing]
-    timer = gr.Timer(1.0)
-    view = [detail, chart, following, timer, progress, probes, lineage, settings, log, name, note, *buttons, *asking[1:]]
+    timer = gr.Timer(BEAT)
+    view = [timer, detail, chart, following, progress, probes, lineage, settings, log, name, note, *buttons, *asking[1:]]
     listing = [runs, pager, where]
     runs.select(on(studio, on_show), runs, [opened, *view], trigger_mode="always_last", **QUIET)
     for button, step in ((previous, -1), (following_page, 1)):
@@ -91,7 +91,7 @@ def runs_tab(studio: Studio) -> RunsTab:
     really.click(on(studio, on_delete), [opened, page_number], [opened, *listing, *view], **QUIET)
     relabel.click(on(studio, on_relabel), [opened, name, note, page_number, runs], [*listing, progress], **QUIET)
     chart.behind(on(studio, on_behind), [opened, runs], [chart, following], **TICK)
-    timer.tick(on(studio, on_tick), [opened, following], [chart, following, timer, progress, probes, *buttons], **TICK)
+    timer.tick(on(studio, on_tick), [opened, following], [timer, chart, following, progress, probes, *buttons], **TICK)
     gr.Timer(5.0).tick(on(studio, on_refresh), [page_number, runs], listing, **TICK)
     return RunsTab(runs, chat_with, continue_from, duplicate, opened, (on(studio, on_refresh), [page_number, runs], listing))
 
@@ -164,14 +164,14 @@ def on_open_relative(studio: Studio, pressed: RunGraph, shown: RunTable) -> tupl
 
 def _view(studio: Studio, run_id: str | None, ticked: list[str]) -> tuple[Any, ...]:
     if run_id is None:
-        return gr.update(visible=False), *(gr.skip(),) * 18
+        return gr.Timer(REST), gr.update(visible=False), *(gr.skip(),) * 17
     run = studio.runs.get(run_id)
     compared = [run_id, *(other for other in ticked if other != run_id)]
     payload, following = follow(studio, compared)
     progress = following.runs[run_id].progress
     label = run.label
     return (
-        gr.update(visible=True), payload, following, gr.Timer(active=True), progress_html(label["name"], progress), probes_html(progress),
+        gr.Timer(BEAT), gr.update(visible=True), payload, following, progress_html(label["name"], progress), probes_html(progress),
         graph(studio.family.lineage(run_id)), settings_html(studio, list(following.runs)), log_html(studio, run_id),
         label["name"], label["note"], *_buttons(studio, run_id, following), *_asking(False)[1:],
     )
@@ -228,16 +228,16 @@ def log_html(studio: Studio, run_id: str) -> str:
 
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
-    """New points of the runs on the chart, and where the opened one stands; the clock stands still where nothing can be new."""
+    """New points of the runs on the chart, and where the opened one stands; the page asks seldom where nothing can be new."""
     if run_id is None or following is None or run_id not in following.runs or following.is_over:
-        return gr.skip(), gr.skip(), gr.Timer(active=False), *(gr.skip(),) * 7
+        return gr.Timer(REST), *(gr.skip(),) * 9
     payload, news = catch_up(studio, following)
     if not news:
         return (gr.skip(),) * 10
     followed = following.runs[run_id]
     stopping = studio.engine.stopping(run_id)
     return (
-        payload, following, gr.skip(), progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
+        gr.Timer(BEAT), payload, following, progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
         *_buttons(studio, run_id, following),
     )
 

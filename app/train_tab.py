@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.event_options import PRIVATE, QUIET, TICK
-from app.following import Following, catch_up, follow
+from app.following import BEAT, REST, Following, catch_up, follow
 from app.one_value import OneValue
 from app.studio import Studio, on
 from backend import methods, objectives
@@ -68,9 +68,9 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
             with gr.Column(scale=1, min_width=300):
                 gr.HTML('<h3 class="section-title">Answers while it learns</h3>')
                 probes = gr.HTML(elem_id="probes")
-    timer = gr.Timer(1.0)
+    timer = gr.Timer(BEAT)
 
-    view = [chart, following, timer, progress, probes, stop, chat_with, continue_from]
+    view = [chart, following, progress, probes, stop, chat_with, continue_from]
     everything = {**form, "method": cards}
     filled = OneValue(everything)
     pages = [setup, watch]
@@ -79,10 +79,10 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
     cards.change(on_method, cards, list(settings.groups.values()), **QUIET)
     form["objective"].change(on_objective, form["objective"], list(settings.goals.values()), **QUIET)
     filled.value.change(on(studio, filled.to(on_plan)), filled.value, planned, trigger_mode="always_last", **QUIET)
-    filled.gather(start.click).then(on(studio, filled.to(on_start)), filled.value, [run_id, *pages, *view], **PRIVATE)
+    filled.gather(start.click).then(on(studio, filled.to(on_start)), filled.value, [timer, run_id, *pages, *view], **PRIVATE)
     stop.click(on(studio, on_stop), run_id, stop, **QUIET)
     another.click(on_another, outputs=[run_id, *pages], **QUIET)
-    timer.tick(on(studio, on_tick), [run_id, following], view, **TICK)
+    timer.tick(on(studio, on_tick), [run_id, following], [timer, *view], **TICK)
     chart.behind(on(studio, on_behind), run_id, [chart, following], **TICK)
     page.load(on(studio, on_open), outputs=[run_id, *pages, *view], **QUIET)
     page.load(on(studio, filled.to(on_plan_when_ready)), filled.value, planned, **QUIET)
@@ -312,20 +312,20 @@ def _in_words(facts: dict[str, Any]) -> dict[str, dict[str, str]]:
 def on_start(studio: Studio, **values: Any) -> tuple[Any, ...]:
     """Put the run on the queue and show it."""
     run_id = studio.engine.submit(spec_of(studio, values))
-    return _show(studio, run_id)
+    return gr.Timer(BEAT), *_show(studio, run_id)
 
 
 def on_open(studio: Studio) -> tuple[Any, ...]:
     """A page that opens while a run trains shows that run."""
     run_id = studio.engine.status().run_id
     if run_id is None:
-        return (gr.skip(),) * 11
+        return (gr.skip(),) * 10
     return _show(studio, run_id)
 
 
 def _show(studio: Studio, run_id: str) -> tuple[Any, ...]:
     payload, following = follow(studio, [run_id])
-    return run_id, gr.update(visible=False), gr.update(visible=True), payload, following, gr.Timer(active=True), *_panel(studio, run_id, following)
+    return run_id, gr.update(visible=False), gr.update(visible=True), payload, following, *_panel(studio, run_id, following)
 
 
 def _panel(studio: Studio, run_id: str, following: Following | None) -> tuple[Any, ...]:
@@ -360,13 +360,13 @@ def continue_button(run: Run, *, ended: bool) -> Any:
 
 
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
-    """Only what is new travels, and where nothing can be new any more the clock stands still."""
+    """Only what is new travels, and where nothing can be new the page asks seldom."""
     if run_id is None or following is None or run_id not in following.runs or following.is_over:
-        return gr.skip(), gr.skip(), gr.Timer(active=False), *(gr.skip(),) * 5
+        return gr.Timer(REST), *(gr.skip(),) * 7
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):
         return (gr.skip(),) * 8
-    return payload, following, gr.skip(), *_panel(studio, run_id, following)
+    return gr.Timer(BEAT), payload, following, *_panel(studio, run_id, following)
 
 
 def on_behind(studio: Studio, run_id: str | None) -> tuple[Any, Any]:

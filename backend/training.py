@@ -274,7 +274,6 @@ def _look_beneath(
 ) -> None:
     """A look at the base of a model that has begun to learn, through an adapter that is switched off: for each turn on the device
     alone, since in between others are answered by what the run has learnt."""
-
     model = scorer.model
     assert isinstance(model, PeftModel)
 

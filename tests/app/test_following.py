@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import gradio as gr
 import pytest
 
-from app.following import PARTINGS
+from app.following import BEAT, PARTINGS, REST, Following
 from app.studio import Studio
 from app.train_tab import _show, on_behind, on_tick
 from backend.data.versions import Card, Datasets
@@ -51,6 +52,20 @@ def test_the_end_is_told_a_few_times_and_then_all_is_quiet(studio: Studio, run: 
     for _ in range(PARTINGS):
         assert "status-done" in told(on_tick(studio, run.id, following))
     assert told(on_tick(studio, run.id, following)) == ""
+
+
+def test_the_page_asks_seldom_where_nothing_can_come_and_often_again_where_something_does(studio: Studio, run: Run) -> None:
+    def pace(run_id: str | None, following: Following | None) -> float | None:
+        clock = on_tick(studio, run_id, following)[0]
+        return clock.value if isinstance(clock, gr.Timer) else None
+
+    assert pace(None, None) == REST
+    following = _show(studio, run.id)[4]
+    assert pace(run.id, following) is None
+    step(run, 1)
+    assert pace(run.id, following) == BEAT
+    run.events.append("finished", status="done", message="")
+    assert [pace(run.id, following) for _ in range(PARTINGS + 1)] == [BEAT] * PARTINGS + [REST]
 
 
 def test_an_end_that_was_read_for_the_chart_is_told_all_the_same(studio: Studio, run: Run) -> None:

@@ -109,7 +109,8 @@ def test_what_is_lent_is_only_switched_between_learning_and_answering_in_a_turn(
     run = Run.create(workspace, spec_of(dataset, "lora", OBJECTIVES[objective]))
     hand.train(run, stop_after=4)  # an evaluation is due: the first thing the next one does
     hand.train(run)
-    assert hand.turns > 20 and not outside, outside[0]
+    assert hand.turns > 20
+    assert not outside, outside[0]
 
 
 class Hand:
