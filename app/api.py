@@ -17,6 +17,7 @@ from backend.data.readers import inspect, sample_rows
 from backend.data.shapes import guess_mapping, parse_mapping
 from backend.errors import UserError
 from backend.models import available
+from backend.runs import true_events
 from backend.sampling import Sampling
 from backend.settings import sentences
 from backend.specs import parse_spec
@@ -61,9 +62,16 @@ def public_api(studio: Studio) -> None:
         return studio.engine.submit(parse_spec(spec))
 
     def run_events(run: str, after: int = 0) -> dict[str, Any]:
-        """Events of a run behind a cursor: {"events": [...], "cursor": n}. Ask again with that cursor for what is new."""
-        events, cursor = studio.runs.get(run).events.read(after)
-        return {"events": events, "cursor": cursor}
+        """Events of a run behind a cursor: {"events": [...], "cursor": n, "whole": bool}. Ask again with that cursor for what is new.
+
+        Where `whole` is true they are all there are: put them in place of what you had. A run that is resumed makes some of its
+        steps anew, and those it made before no longer count.
+        """
+        log = studio.runs.get(run).events
+        events, cursor = log.read(after)
+        if whole := not after or any(event["kind"] == "started" for event in events):
+            events, cursor = log.read()
+        return {"events": true_events(events), "cursor": cursor, "whole": whole}
 
     def stop_run(run: str) -> str:
         """Ask a run to stop and keep what it has; harmless at any time. Returns its status at this moment."""

@@ -21,8 +21,11 @@ from app.chat_votes import ballot, wire_chat_votes
 from app.one_value import OneValue
 from app.studio import Studio, on, streaming
 from app.talk import ENDS, Ask, Dialogue, Talk
+from app.train_tab import continue_button
 from backend.answering.makers import maker
+from backend.data.readers import clip
 from backend.errors import UserError
+from backend.events import ENDED
 from backend.labelling.items import Made
 from backend.models import STARTER, available
 from backend.runs import Run
@@ -66,6 +69,8 @@ class ChatTab:
     talk: gr.State
     left_said: gr.HTML
     right_said: gr.HTML
+    continue_from: gr.Button
+    run_id: gr.State  # of the run on the right; None where a base model is
 
     @property
     def pickers(self) -> list[gr.Dropdown]:
@@ -78,7 +83,7 @@ class ChatTab:
 
     @property
     def refresh_outputs(self) -> list[gr.components.Component]:
-        return [self.left, self.right, self.left_said, self.right_said]
+        return [self.left, self.right, self.left_said, self.right_said, self.continue_from, self.run_id]
 
 
 def chat_tab(studio: Studio) -> ChatTab:
@@ -90,12 +95,16 @@ def chat_tab(studio: Studio) -> ChatTab:
     chat = dual_chat(choices=choices, left=left, right=right, placeholder=_placeholder(choices))
     with gr.Accordion("What the soft prompt says", open=False, visible=is_prompt_tuned(studio, right)) as soft_prompt:
         words = gr.HTML(_soft_prompt_invitation())
+    with gr.Row(elem_classes="actions"):
+        continue_from = gr.Button(visible=False, elem_id="chat-continue", scale=0)
+    run_id = gr.State(None)
     _wire_asking(studio, chat, talk)
     wire_chat_votes(studio, chat, talk).then(
         on(studio, on_differences), inputs=[talk, chat.differ], outputs=chat.differences, **QUICK  # with names that may be known now
     )
     _wire_looks(studio, chat, talk, soft_prompt, words)
-    return ChatTab(chat.left.speaker, chat.right.speaker, talk, chat.left.said, chat.right.said)
+    chat.right.speaker.change(on(studio, on_right), chat.right.speaker, [continue_from, run_id], **QUICK)
+    return ChatTab(chat.left.speaker, chat.right.speaker, talk, chat.left.said, chat.right.said, continue_from, run_id)
 
 
 def _wire_asking(studio: Studio, chat: DualChat, talk: gr.State) -> None:
@@ -174,7 +183,8 @@ def on_refresh(studio: Studio, talk: Talk, left: str, right: str) -> list[Any]:
     fresh = left == right == BASE and not any(side.turns for side in talk.sides)
     right = right if right in values and not fresh else second
     talk.empty = _placeholder(choices)
-    return [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right), *map(talk.shown, talk.sides)]
+    pickers = [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right)]
+    return [*pickers, *map(talk.shown, talk.sides), *on_right(studio, right)]
 
 
 def on_chat_with(studio: Studio, run_id: str) -> list[Any]:
@@ -402,6 +412,14 @@ def on_same(studio: Studio, same: bool) -> list[Any]:
 def on_speakers(studio: Studio, left: str, right: str) -> list[Any]:
     """Offer the soft prompt's words where a speaker has learnt one."""
     return [gr.update(visible=is_prompt_tuned(studio, left, right), open=False), _soft_prompt_invitation()]
+
+
+def on_right(studio: Studio, speaker: str) -> list[Any]:
+    """(continue_from, run_id): one may go on from the run on the right, once it has ended."""
+    for run in _runs_of(studio, [speaker]):
+        name = clip(run.label["name"], max_chars=40)
+        return [continue_button(run, ended=run.status in ENDED) | {"value": f"Continue from {name}"}, run.id]
+    return [gr.update(visible=False), None]
 
 
 def on_soft_prompt(studio: Studio, left: str, right: str) -> str:

@@ -1,6 +1,6 @@
 """Who may come in: pages of this machine's own studio, and others only with a password.
 
-    app_kwargs = {"middleware": doors(host)}         who may ask, and what the page may do
+    app_kwargs = {"lifespan": doors(host)}           who may ask, and what the page may do
     auth = Password(workspace).admits                beyond this machine: a name of one's own, and the one password
 
 What is refused, whatever the method: a request whose Host is none of ours (a foreign name that leads here), and one that
@@ -14,11 +14,12 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,9 +45,18 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK
 
 
-def doors(host: str) -> list[Middleware]:
-    """What every request goes through, the outermost first."""
-    return [Middleware(KnownHost, host=host), Middleware(OwnPages), Middleware(Restrained)]
+def doors(host: str) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What every request goes through, set up before the first one comes: around all that Gradio puts around its routes.
+
+    Middleware that is handed to Gradio stands within its own, which answers the question a browser asks before it sends.
+    """
+
+    @asynccontextmanager
+    async def around(app: Starlette) -> AsyncIterator[None]:
+        app.middleware_stack = Restrained(KnownHost(OwnPages(app.middleware_stack), host=host))
+        yield
+
+    return around
 
 
 class KnownHost:

@@ -27,7 +27,7 @@ from backend.models import available
 from backend.objectives import all_objectives
 from backend.workspace import Workspace
 from components.header import Standing, header
-from components.live_plot import LIVE_PLOT_CSS, static_paths
+from components.live_plot import LIVE_PLOT_CSS, preload, static_paths
 from components.row_editor import ROW_EDITOR_CSS
 from components.text import gigabytes
 
@@ -72,7 +72,9 @@ def launch_options(page: gr.Blocks, host: str, port: int, open_browser: bool) ->
         "server_name": host, "server_port": port, "inbrowser": open_browser, "share": False, "quiet": True,
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
-        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None, "middleware": [*doors(host), Middleware(Departures, page=page)]},
+        "app_kwargs": {
+            "openapi_url": None, "docs_url": None, "redoc_url": None, "lifespan": doors(host), "middleware": [Middleware(Departures, page=page)],
+        },
     }
 
 
@@ -94,6 +96,7 @@ def build(studio: Studio) -> gr.Blocks:
                 chat = chat_tab(studio)
         public_api(studio)
 
+        page.load(None, js=preload(), **QUIET)
         beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
         # a tab shows what has happened elsewhere when one comes to it
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]
@@ -117,7 +120,7 @@ def build(studio: Studio) -> gr.Blocks:
         filled = [tabs, train.run_id, *train.pages, *train.form.values()]
         runs.duplicate.click(on(studio, partial(on_duplicate, names=list(train.form))), runs.opened, filled, **QUIET)
         go_on = partial(on_continue, names=list(train.form))
-        for button, run_id in ((train.continue_from, train.run_id), (runs.continue_from, runs.opened)):
+        for button, run_id in ((train.continue_from, train.run_id), (runs.continue_from, runs.opened), (chat.continue_from, chat.run_id)):
             button.click(on(studio, go_on), [run_id, train.form["data"]], filled, **QUIET)
     return page
 

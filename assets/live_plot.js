@@ -1,4 +1,5 @@
-// The live training chart. gr.HTML runs this file once per chart, with `element`, `props`, `watch`, `trigger` and PLOTLY_PATH given.
+// The live training chart. gr.HTML runs this file once per chart, with `element`, `props`, `watch` and `trigger` given, and
+// plotly_loader.js before it.
 // Data only arrives through `watch('value')`; what users typed is set as text or escaped, never as HTML.
 
 // Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
@@ -481,24 +482,6 @@ function onRelease() {
   if (!held) return;
   held = false;
   scheduleDraw(); // at the next frame, after plotly has read the end of the drag
-}
-
-// Plotly is kept under a name of our own: Gradio puts another version at `window.Plotly` for its own plots.
-function loadPlotly() {
-  window.StudioPlotlyLoading ??= new Promise((resolve, reject) => {
-    const {root = '', api_prefix: prefix = '/gradio_api'} = window.gradio_config ?? {};
-    const others = window.Plotly;
-    const script = document.createElement('script');
-    script.src = `${root}${prefix}/file=${encodeURI(PLOTLY_PATH)}`;
-    script.onload = () => {
-      window.StudioPlotly = window.Plotly;
-      if (others) window.Plotly = others;
-      resolve(window.StudioPlotly);
-    };
-    script.onerror = () => reject(new Error(`The chart's script did not load: ${script.src}`));
-    document.head.append(script);
-  });
-  return window.StudioPlotlyLoading;
 }
 
 const resizing = new ResizeObserver(scheduleDraw); // also when a hidden tab comes into view

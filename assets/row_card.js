@@ -11,7 +11,7 @@ class Card {
     this.id = row.id;
     this.revision = row.revision;
     this.dirty = false;
-    this.timer = 0;
+    this.saving = new Soon(() => this.save());
     this.li = node('li', {className: 'row-card'});
     this.head = node('div', {className: 'row-card-head'});
     this.fields = node('div', {className: 'row-card-fields'});
@@ -164,12 +164,11 @@ class Card {
     this.dirty = true;
     saved('saving…');
     remember(this);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.save(), WAIT);
+    this.saving.putOff();
   }
 
   save() {
-    clearTimeout(this.timer);
+    this.saving.cancel();
     if (!this.dirty) return;
     inTurn(async () => {
       if (!this.dirty || !this.theirs.hidden) return;

@@ -6,6 +6,7 @@
 const root = element.querySelector('.row-editor');
 const part = name => root.querySelector(`[data-part="${name}"]`);
 const WAIT = 300; // milliseconds from the last key to saving
+const LONGEST_WAIT = 700; // from the first key: who types steadily is saved too, before it stood there for a second
 const RETRY = 2000; // milliseconds, while the studio does not answer
 const HOW = {hand: 'by hand', imported: 'imported', template: 'by template', generated: 'generated', augmented: 'augmented'};
 const ALL = {words: '', tag: '', how: '', unfinished: false, page: 0};
@@ -37,6 +38,26 @@ function button(text, onclick, label = '') {
 const rowsInWords = count => count === 1 ? '1 row' : `${count.toLocaleString('en')} rows`;
 const isField = target => target.matches?.('textarea, input:not([type="checkbox"]), select, [contenteditable="true"]');
 const filtered = () => Boolean(view.words.trim() || view.tag || view.how || view.unfinished);
+
+/** Does its work WAIT after it was last put off, and no later than LONGEST_WAIT after it was first. */
+class Soon {
+  constructor(work) {
+    this.work = work;
+    this.timer = 0;
+    this.since = 0;
+  }
+
+  putOff() {
+    this.since ||= performance.now();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.work, Math.min(WAIT, this.since + LONGEST_WAIT - performance.now()));
+  }
+
+  cancel() {
+    clearTimeout(this.timer);
+    this.since = 0;
+  }
+}
 
 // ---- asking the studio
 
@@ -370,13 +391,13 @@ window.addEventListener('pagehide', onHide);
 const guidelines = [...root.querySelectorAll('[data-guideline]')];
 const descriptions = [part('name'), part('author'), ...guidelines];
 const narrow = window.matchMedia('(max-width: 880px)'); // there the guidelines stand below, to be read
-let describing = 0;
+const describing = new Soon(describe);
 
 /** Show what a draft is called and how it is to be written; what is being typed stays. */
 function showDescription(answer) {
   const came = [answer.name, answer.author, ...guidelines.map(field => answer.guidelines[field.dataset.guideline] ?? '')];
   descriptions.forEach((field, index) => {
-    if (field.cameAs !== undefined && field.value !== field.cameAs) return;
+    if (field.cameAs !== undefined && (field.value !== field.cameAs || field === document.activeElement)) return;
     field.cameAs = came[index].replace(/\r\n?/g, '\n');
     if (field.value !== field.cameAs) field.value = field.cameAs;
     if (field.dataset.guideline) grow(field);
@@ -385,7 +406,7 @@ function showDescription(answer) {
 
 /** Keep what was typed there. */
 function describe() {
-  clearTimeout(describing);
+  describing.cancel();
   const changed = descriptions.filter(field => field.cameAs !== undefined && field.value !== field.cameAs);
   if (!changed.length) return;
   const request = {do: 'describe', draft, guidelines: {}};
@@ -410,8 +431,7 @@ async function sendDescription(request) {
 descriptions.forEach(field => {
   field.oninput = () => {
     saved('saving…');
-    clearTimeout(describing);
-    describing = setTimeout(describe, WAIT);
+    describing.putOff();
     if (field.dataset.guideline) grow(field);
   };
 });

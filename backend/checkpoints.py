@@ -10,6 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from backend.workspace import keep_names
+
 MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
 
 
@@ -24,19 +26,23 @@ def put_in_place(partial_folder: Path, place: Path) -> None:
     for file in partial_folder.iterdir():
         with file.open("rb") as content:
             os.fsync(content.fileno())
+    keep_names(partial_folder)
     before = place.with_name(f".{place.name}.before")
     shutil.rmtree(before, ignore_errors=True)
     if place.exists():
         place.rename(before)  # gone in an instant: a kill while it is cleared away costs nothing
     partial_folder.rename(place)
-    _keep_names(place.parent)
+    keep_names(place.parent)
     shutil.rmtree(before, ignore_errors=True)
 
 
-def require_room(checkpoints: Path) -> None:
-    """Raises `OSError`, as the disk would, where one more checkpoint like the newest has no room: before the disk is full."""
+def require_room(checkpoints: Path, learnt_bytes: int) -> None:
+    """Raises `OSError`, as the disk would, where one more checkpoint has no room: before the disk is full.
+
+    It will be as large as the newest; the first one as the weights that are learnt, with AdamW's two moments of each.
+    """
     newest = next(iter(whole_checkpoints(checkpoints)), None)
-    needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 0
+    needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 3 * learnt_bytes
     if shutil.disk_usage(checkpoints).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
 
@@ -76,17 +82,14 @@ def newest_checkpoint(checkpoints: Path) -> Path | None:
     return next(filter(is_proven, whole_checkpoints(checkpoints)), None)
 
 
+def keep_newest(checkpoints: Path) -> None:
+    """Remove all other checkpoints, once the newest has been read back and proves to be what was saved."""
+    newest = newest_checkpoint(checkpoints)
+    for folder in checkpoints.glob("step-*") if newest else ():
+        if folder != newest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _keep_names(folder: Path) -> None:
-    """Bring the names in a folder to the disk, so that a power cut does not undo a renaming."""
-    if os.name == "nt":
-        return  # which opens no folders
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -119,12 +120,23 @@ def dismiss_helpers() -> None:
         pause(1)  # omp_pause_soft: what is allocated stays
 
 
+def trim_memory() -> None:
+    """Give what nothing holds any more back to the system. The C library keeps it, apart for each of a page's many threads."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # not every C library has it
+        trim(0)
+
+
 @functools.cache
 def _pause_openmp() -> Callable[[int], int] | None:
     """OpenMP's own call for it in the library torch came with; None where torch uses another, which has other habits."""
     if sys.platform != "linux":
         return None
     return getattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all", None)
+
+
+@dataclass(eq=False)
+class _Ticket:
+    since: float  # when somebody began to wait
 
 
 class Turns:
@@ -137,28 +149,36 @@ class Turns:
     def __init__(self, *, patience: float = 1.0) -> None:
         self.patience = patience
         self._state = threading.Condition()
-        self._quick: deque[float] = deque()  # when each began to wait
-        self._patient: deque[float] = deque()
-        self._held = False
+        self._quick: deque[_Ticket] = deque()
+        self._patient: deque[_Ticket] = deque()
+        self._holder: _Ticket | None = None
 
     @contextmanager
     def take(self, *, quick: bool = False) -> Iterator[None]:
         """Hold the device for the length of a `with` block."""
-        line, ticket = self._quick if quick else self._patient, time.monotonic()
-        with self._state:
-            line.append(ticket)
-            self._state.wait_for(lambda: not self._held and line[0] == ticket and self._next() is line)
-            line.popleft()
-            self._held = True
+        line, ticket = self._quick if quick else self._patient, _Ticket(time.monotonic())
         try:
+            with self._state:
+                line.append(ticket)
+                self._hand_over()
+                self._state.wait_for(lambda: self._holder is ticket)
             yield
         finally:
             if quick or self._quick:
                 dismiss_helpers()  # for somebody in another thread
             with self._state:
-                self._held = False
-                self._state.notify_all()
+                if self._holder is ticket:
+                    self._holder = None
+                    self._hand_over()
+                else:
+                    line.remove(ticket)  # broken off while it waited
 
-    def _next(self) -> deque[float]:
-        overdue = bool(self._patient) and time.monotonic() - self._patient[0] > self.patience
+    def _hand_over(self) -> None:
+        """Give a free device to whose turn it is. Said once for all who wait: each for himself, by the clock, might leave it to the other."""
+        if self._holder is None and (line := self._next()):
+            self._holder = line.popleft()
+            self._state.notify_all()
+
+    def _next(self) -> deque[_Ticket]:
+        overdue = bool(self._patient) and time.monotonic() - self._patient[0].since > self.patience
         return self._patient if overdue or not self._quick else self._quick

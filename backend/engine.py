@@ -15,18 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
 from backend.answering.answering import Answering
 from backend.errors import UserError
 from backend.events import ENDED
 from backend.generating.generation import Generation
 from backend.hold import Hold
-from backend.jobs import Job, Jobs, Means
+from backend.jobs import InOtherHands, Job, Jobs, Means, claim
 from backend.models import STARTER, hush_libraries, locate
 from backend.rewriting import Rewriting
 from backend.runs import Run, Runs
 from backend.specs import RunSpec
+from backend.watching import cause_of_death
 from backend.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,17 +62,12 @@ class Engine:
         self._hold = Hold(workspace.root / "queue.json")
         self._stops: dict[str, threading.Event] = {}
         self._current: Job | None = None
+        self._elsewhere: list[Job] = []  # what other processes worked on as the studio opened, and still do
         self._lock = threading.RLock()
-        self._studio_lock = FileLock(workspace.root / "studio.lock")
 
     def start(self) -> None:
         """Take the workspace, recover what a crash left, and begin to work. Raises `UserError` if it is taken."""
-        try:
-            self._studio_lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"Another studio works in {self.workspace.root}. Use that one, close it, or choose another --workspace."
-            ) from error
+        self._studio_lock = claim(self.workspace).lock
         self._recover()
         threading.Thread(target=self._work, name="engine", daemon=True).start()
 
@@ -148,11 +142,13 @@ class Engine:
         with self._lock:
             current, waiting = self._current, len(self._stops) - (self._current is not None)
         state: State = "out of order" if self._failure else "getting ready" if not self.ready.is_set() else "ready"
+        if state == "ready" and (elsewhere := next(iter(self._elsewhere), None)):
+            return EngineStatus("working", f"another process is {elsewhere.in_words}", self._device, None, waiting, held=self._hold.why)
         if state != "ready" or current is None:
             return EngineStatus(state, self._failure or self._doing, self._device, None, waiting, held=self._hold.why)
         run_id = current.id if isinstance(current, Run) else None
         state = "training" if run_id else "working"
-        return EngineStatus(state, _in_words(current), self._device, run_id, waiting, current.id, self._hold.why)
+        return EngineStatus(state, current.in_words, self._device, run_id, waiting, current.id, self._hold.why)
 
     def wait_until_ready(self) -> None:
         """Block until the libraries are loaded. Raises `UserError` if they could not be."""
@@ -200,15 +196,16 @@ class Engine:
             status = job.status
             if status in ENDED:
                 continue
-            if status == "queued":
+            if job.is_held():
+                self._elsewhere.append(job)
+            elif status == "queued":
                 events = job.events.last()
                 waiting.append((events[-1]["at"] if events else 0.0, job))
-            elif not job.is_held():
-                message = f"The studio ended while this {job.noun} was {job.doing}."
-                job.events.append("finished", status="interrupted", message=message)
+            else:
+                _tell_cut_off(job, f"The studio ended ({cause})" if (cause := cause_of_death()) else "The studio ended")
                 cut_off.append(job)
         if cut_off and waiting:
-            self.hold(f'The studio ended while it was {_in_words(cut_off[0])}. What waits begins when you say so.')
+            self.hold(f'The studio ended while it was {cut_off[0].in_words}. What waits begins when you say so.')
         for _, job in sorted(waiting, key=lambda entry: entry[0]):
             self._enqueue(job)
 
@@ -216,6 +213,7 @@ class Engine:
         """The worker's life: get ready, then do one job after the other."""
         try:
             self._get_ready()
+            self._wait_for_others()
         except UserError as error:
             self._failure = str(error)
             return
@@ -231,6 +229,15 @@ class Engine:
             self._hold.wait()
             self._do(job_id)
 
+    def _wait_for_others(self) -> None:
+        """One process trains at a time: begin nothing before what was begun elsewhere has ended."""
+        while self._elsewhere:
+            job = self._elsewhere[0]
+            with job.lock():
+                if job.status not in ENDED:
+                    _tell_cut_off(job, "The other process ended")
+            self._elsewhere.pop(0)
+
     def _do(self, job_id: str) -> None:
         """One job from its turn to its end, whatever befalls it."""
         try:
@@ -244,16 +251,25 @@ class Engine:
                 return  # taken off the queue
             self._current = job
         try:
-            with job.lock():
-                job.perform(Means(self._stops[job_id].is_set, self._turns, self._shelf))
-        except Exception as error:
-            log.error("the worker met a fault with %s %s\n%s", job.noun, job_id, traceback.format_exc())
-            _give_up(job, error)
+            self._perform(job, Means(self._stops[job_id].is_set, self._turns, self._shelf))
         finally:
-            self._see_to_its_end(job)
             with self._lock:
                 self._current = None
                 self._stops.pop(job_id, None)
+
+    def _perform(self, job: Job, means: Means) -> None:
+        """A job to its end, unless another process works on it or has brought it there."""
+        try:
+            with job.take():
+                if job.status not in ENDED:
+                    job.perform(means)
+        except InOtherHands as error:
+            log.warning("%s", error)
+            return
+        except Exception as error:
+            log.error("the worker met a fault with %s %s\n%s", job.noun, job.id, traceback.format_exc())
+            _give_up(job, error)
+        self._see_to_its_end(job)
 
     def _see_to_its_end(self, job: Job) -> None:
         """Where the disk was too full to write a job's end, wait for room and write it: the next job needs room too."""
@@ -295,6 +311,7 @@ def _give_up(job: Job, error: Exception) -> None:
         log.warning("the end of %s %s could not be written", job.noun, job.id)  # its folder is gone, or the disk is full
 
 
-def _in_words(job: Job) -> str:
-    """What is being done: writing "short stories"."""
-    return f'{job.doing} "{job.label["name"]}"' if job.is_readable() else job.doing
+def _tell_cut_off(job: Job, what: str) -> None:
+    """Write the end of a job that nobody works on any more, and how one goes on with it."""
+    message = f"{what} while this {job.noun} was {job.doing}. Resume it to go on from {job.left_at}."
+    job.events.append("finished", status="interrupted", message=message)

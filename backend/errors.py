@@ -12,3 +12,7 @@ class UserError(Exception):
         assert problems, "a UserError says what is wrong"
         super().__init__("\n".join(problems))
         self.problems: tuple[str, ...] = problems
+
+
+class OutOfMemory(UserError):
+    """Memory ran out where no smaller piece would have helped. Whoever keeps what can be had again may put it away."""

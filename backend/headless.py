@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.errors import UserError
 from backend.events import RunEvent
+from backend.jobs import claim
 from backend.runs import Run, Runs
 from backend.specs import parse_spec
 from backend.workspace import Workspace
@@ -26,21 +27,28 @@ def train(spec_path: Path, workspace_dir: Path) -> int:
     from backend.plan import plan, with_saved_data
 
     workspace = Workspace(workspace_dir).prepare()
+    claim(workspace).lock.release()  # what is refused anyway is refused before the work of planning it
     spec = with_saved_data(parse_spec(values), workspace)
     plan(spec, workspace)
-    run = Run.create(workspace, spec)
+    with claim(workspace):  # a studio that opened before the run is held would put it on its queue
+        run = Run.create(workspace, spec)
+        held = run.take()
     print(f"run {run.id} in {run.folder}", flush=True)
-    return _go(run)
+    with held:
+        return _go(run)
 
 
 def resume(run_id: str, workspace_dir: Path) -> int:
     """Go on with a run that was stopped, interrupted or failed, in the same folder."""
-    run = Runs(Workspace(workspace_dir).prepare()).get(run_id)
-    if run.is_held():
-        raise UserError(f"{run.id} is being trained by another process. Wait for it, or stop it there.")
-    if run.status == "done":
-        raise UserError(f"{run.id} is done: there is nothing to resume.")
-    return _go(run)
+    workspace = Workspace(workspace_dir).prepare()
+    run = Runs(workspace).get(run_id)
+    with claim(workspace):
+        held = run.take()
+    with held:
+        if run.status == "done":
+            raise UserError(f"{run.id} is done: there is nothing to resume.")
+        run.events.append("queued")  # so that a studio that opens while the libraries load sees it is not over
+        return _go(run)
 
 
 def _go(run: Run) -> int:
@@ -59,8 +67,7 @@ def _go(run: Run) -> int:
             print(line, flush=True)
         return event
 
-    with run.lock():
-        return EXIT[train_run(run.spec, run, emit, stop.is_set)]
+    return EXIT[train_run(run.spec, run, emit, stop.is_set)]
 
 
 def describe_event(event: Any) -> str:

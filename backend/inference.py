@@ -25,7 +25,7 @@ from backend import models
 from backend.checkpoints import MANIFEST, is_whole
 from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
-from backend.errors import UserError
+from backend.errors import OutOfMemory, UserError
 from backend.fast.batching import Batcher
 from backend.generation import Decoder
 from backend.judging import Judge
@@ -90,6 +90,11 @@ class Shelf:
             if speaker.kind == "base":
                 return self._base(models.locate(speaker.name, self.workspace))
             return self._lent.get(speaker.name) or self._adapted(self.runs.get(speaker.name))
+
+    def base(self, folder: Path) -> PreTrainedModel:
+        """A folder's model as it is, loaded if need be; what is attached goes on `share_weights` of it. Raises `UserError`."""
+        with self._lock:
+            return self._base(folder)[0]
 
     def judge(self, run_id: str) -> Judge:
         """The reward model of a run, loaded if need be. Raises `UserError`."""
@@ -162,10 +167,11 @@ def share_weights(model: PreTrainedModel) -> PreTrainedModel:
 
 def attach_adapter(base: torch.nn.Module, folder: Path, name: str) -> PeftModel:
     """An adapter on a base, sharing its weights. Raises `UserError` where they do not fit together."""
+    models.check_adapter(folder)
     shared = share_weights(base)  # type: ignore[arg-type]
     try:
         config = PeftConfig.from_pretrained(str(folder))
-        adapted = PeftModel.from_pretrained(shared, str(folder), config=config, use_safetensors=True)
+        adapted = PeftModel.from_pretrained(shared, str(folder), config=config)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f'The adapter of "{name}" does not fit {base.config.name_or_path or "this model"}: it was made for '
@@ -187,6 +193,9 @@ class Playground:
         """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
         try:
             yield from self._stream(speaker, messages, sampling, stopped)
+        except OutOfMemory:  # while loading
+            self.shelf.clear()
+            raise
         except (MemoryError, RuntimeError) as error:
             if not models.is_out_of_memory(error):
                 raise

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from backend.errors import UserError
 from backend.events import ENDED, EventLog, Status, status
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from backend.device import Turns
     from backend.inference import Shelf
 
+CLAIM_SECONDS = 1.0  # a script claims a workspace too, for the moment in which it takes a run
+
 
 @dataclass(frozen=True)
 class Means:
@@ -37,6 +39,18 @@ class Means:
     should_stop: Callable[[], bool]
     turns: "Turns"  # the device's lock, shared with chat
     shelf: "Shelf"  # models in memory, shared with chat
+
+
+class InOtherHands(UserError):
+    """Another process works on the job."""
+
+
+def claim(workspace: Workspace) -> AcquireReturnProxy[FileLock]:
+    """The workspace for this process alone, until it is released. Raises `UserError` where a studio has it."""
+    try:
+        return FileLock(workspace.root / "studio.lock").acquire(timeout=CLAIM_SECONDS)
+    except Timeout as error:
+        raise UserError(f"A studio works in {workspace.root} already. Use that one, close it, or choose another --workspace.") from error
 
 
 class Job(ABC):
@@ -92,6 +106,16 @@ class Job(ABC):
         file = self.folder / "label.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"name": self.spec.name, "note": ""}
 
+    @property
+    def in_words(self) -> str:
+        """What is being done: writing "short stories"."""
+        return f'{self.doing} "{self.label["name"]}"' if self.is_readable() else self.doing
+
+    @property
+    def left_at(self) -> str:
+        """Where it goes on from when it is resumed."""
+        return "where it was left"
+
     def relabel(self, *, name: str, note: str) -> None:
         """Rename the job and change its note."""
         if not name.strip():
@@ -106,12 +130,19 @@ class Job(ABC):
         """Held by whichever process works on this job, so that nobody else takes it for dead or deletes it."""
         return FileLock(self.folder / f"{self.doing}.lock")
 
+    def take(self) -> AcquireReturnProxy[FileLock]:
+        """The lock, held from now on. Raises `InOtherHands` where another process has it."""
+        try:
+            return self.lock().acquire(timeout=0)
+        except Timeout as error:
+            raise InOtherHands(f"Another process is {self.in_words}. Wait for it, or stop it there.") from error
+
     def is_held(self) -> bool:
         """Whether some process works on this job now."""
         try:
-            with self.lock().acquire(timeout=0):
+            with self.take():
                 return False
-        except Timeout:
+        except InOtherHands:
             return True
 
 

@@ -76,4 +76,5 @@ def _load(run: Run) -> torch.nn.Module:
     if run.spec.method.name == "full":
         return models.load(run.result, weights, device=device(), head="scalar")
     base = models.load(models.locate(run.spec.base_model, run.workspace), weights, device=device(), head="scalar")
-    return PeftModel.from_pretrained(base, str(run.result), use_safetensors=True).eval()
+    models.check_adapter(run.result)
+    return PeftModel.from_pretrained(base, str(run.result)).eval()

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import UserError
+from backend.errors import OutOfMemory, UserError
 from backend.workspace import Workspace, typed_path
 
 if TYPE_CHECKING:
@@ -89,6 +89,15 @@ def check_folder(folder: Path) -> None:
         raise UserError(*problems)
 
 
+def check_adapter(folder: Path) -> None:
+    """Refuse an adapter without safetensors, before PEFT looks for a pickle in their place. Raises `UserError`."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"The adapter in {folder} has no adapter_model.safetensors, and weights of other kinds can run code. Train it again, "
+            "or convert them to safetensors."
+        )
+
+
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """The tokenizer, always with a chat template and a pad token. Raises `UserError`."""
     from transformers import AutoTokenizer
@@ -137,10 +146,10 @@ def load(
             quantization_config=quantization, device_map={"": device} if quantization else None,
             attn_implementation="sdpa", **kind_settings,
         )
+        if not quantization:
+            model = model.to(device)
     if head == "scalar":
         model.score.float()  # rewards differ by little
-    if not quantization:
-        return model.to(device).eval()
     for module in model.modules():  # bitsandbytes repacks for the CPU in evaluation, after which gradients are lost
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
@@ -341,10 +350,10 @@ class _plain_words:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UserError | MemoryError):
+        if error is None or not isinstance(error, Exception) or isinstance(error, UserError):
             return
         if is_out_of_memory(error):
-            raise UserError(f"There is not enough memory to load {self.folder.name}. Close other programs, or choose a smaller model.") from error
+            raise OutOfMemory(f"There is not enough memory to load {self.folder.name}. Close other programs, or choose a smaller model.") from error
         log.warning("loading the %s of %s failed", self.part, self.folder, exc_info=True)
         raise UserError(
             f"The {self.part} of {self.folder.name} cannot be loaded: it is damaged, or of a kind this studio does not know "

@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,22 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase, get_scheduler
 
-from backend.checkpoints import put_in_place, require_room, whole_checkpoints
+from backend.checkpoints import keep_newest, put_in_place, require_room
 from backend.data.tokens import Encoded
-from backend.device import device
+from backend.device import device, trim_memory
+from backend.errors import UserError
 from backend.evaluation import on_device
 from backend.examples import Example, Prompted, collate, example_of
 from backend.generation import Decoder, evaluating
 from backend.loss import Scorer
+from backend.models import check_adapter
 from backend.plan import Schedule
 from backend.policy import Losses, Seen, Tokens, next_coefficient
 from backend.rewards import Answered, Judge
 from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import SAVING_SHARE, Diverged, Reporter
+from backend.trainer import SAVING_SHARE, Diverged, Reporter, Stopped
 
 HEADROOM = 0.75  # of the KL to stay under is aimed at: a controller swings about its aim
 GAIN = 1.0  # of the controller of KL: a run here has dozens of rounds, where the paper's 0.1 was for thousands
@@ -57,6 +59,18 @@ class Answer:
         prompt = self.asked.prompt.input_ids
         marks = [False] * len(prompt) + [True] * len(self.ids)
         return example_of(Encoded(prompt + self.ids, marks), cut=0, row=self.asked.prompt.row)
+
+
+@dataclass
+class Round:
+    """A round's answers, and how far they have been learnt from."""
+
+    answers: list[Answer]
+    rewards: list[float]
+    tokens: Tokens
+    entropy: float  # nats, the mean over the answers' tokens
+    began: float  # when, in seconds of training
+    told: list[dict[str, float]] = field(default_factory=list)  # of each update made
 
 
 class PolicyTrainer:
@@ -85,6 +99,7 @@ class PolicyTrainer:
         self.kl_aim = self.settings.kl_target and HEADROOM * self.settings.kl_target
         self.step = self.best_step = self.worse_in_a_row = self.evaluated_step = 0
         self.best_loss: float | None = None
+        self.round: Round | None = None  # the one that is being learnt from
         self.seconds_before = self.seconds_saving = 0.0
         self.began = time.perf_counter()
         self.ended_early = ""
@@ -92,16 +107,15 @@ class PolicyTrainer:
     # -- the run
 
     def train(self) -> None:
-        """Round after round, until all are made, somebody stops it, or the model has gone too far."""
+        """Round after round, until all are made, somebody stops it, or the model has gone too far. Raises `Stopped` before the first."""
         self.began = time.perf_counter()
+        self._evaluate_where_due()  # a stop came before it
         while self.step < self.schedule.total_steps and not self.report.should_stop() and not self.ended_early:
-            if not self._make_round():
-                break  # told to stop while answering: nothing was learnt from a half round
-            if self._is_due():
-                self.evaluate()
-                if self.seconds_saving <= SAVING_SHARE * self.seconds:
-                    self._save_checkpoint()
+            if self._make_round():
+                self._evaluate_where_due()
         if self.report.should_stop():
+            if self.step == 0:
+                raise Stopped
             self._save_checkpoint()
 
     def resume(self, checkpoint: Path) -> None:
@@ -115,6 +129,7 @@ class PolicyTrainer:
         torch.set_rng_state(state["dice"])
         for name, value in json.loads((checkpoint / "progress.json").read_text()).items():
             setattr(self, name, value)
+        self.round = self._taken_up(state["round"]) if state.get("round") else None
         self.train()
 
     @property
@@ -122,33 +137,49 @@ class PolicyTrainer:
         """Of training so far, over every process that had this run."""
         return self.seconds_before + time.perf_counter() - self.began
 
-    def _is_due(self) -> bool:
-        return self.step % self.schedule.evaluate_every == 0 or self.step == self.schedule.total_steps
+    def _evaluate_where_due(self) -> None:
+        is_due = self.step % self.schedule.evaluate_every == 0 or self.step == self.schedule.total_steps
+        if is_due and self.step > self.evaluated_step:
+            self.evaluate()
+            trim_memory()
+            if self.seconds_saving <= SAVING_SHARE * self.seconds:
+                self._save_checkpoint()
 
     # -- a round
 
     def _make_round(self) -> bool:
-        """Answer, be rewarded, learn; False where it was told to stop before there was anything to learn from."""
-        begun = time.perf_counter()
-        asked = [prompt for prompt in self._prompts() for _ in range(self.settings.samples)]
+        """Answer, be rewarded, learn; False where it was told to stop on the way. What is half learnt is gone on with."""
+        self.round = self.round or self._begin_round()
+        if self.round is None or not self._learn(self.round):
+            return False
+        self.rate.step()
+        self.step += 1
+        self._tell(self.round)
+        self.round = None
+        return True
+
+    def _begin_round(self) -> Round | None:
+        """Answers with all that is known of them before anything is learnt; None if told to stop on the way."""
+        began, asked = self.seconds, self._asked()
         sampling = Sampling(
             temperature=self.settings.temperature, top_p=1.0, max_tokens=self.settings.answer_tokens,
             seed=random.Random(f"{self.spec.training.seed} {self.step}").randrange(2**31 - len(asked)),
         )
         answers = self._answers(asked, sampling)
         if answers is None:
-            return False
+            return None
         rewards = self._rewards(answers)
         if self.step == 0:
             self._expect(statistics.mean(rewards))
-        seen, entropy = self._looked_at(answers)
-        tokens = self.settings.weighed(seen, rewards, self.kl_coefficient)
-        learnt = self._learn(answers, tokens)
-        if learnt is None:
-            return False
-        self.step += 1
-        self._tell(answers, rewards, tokens, entropy, learnt, time.perf_counter() - begun)
-        return True
+        looked_at = self._looked_at(answers)
+        if looked_at is None:
+            return None
+        seen, entropy = looked_at
+        return Round(answers, rewards, self.settings.weighed(seen, rewards, self.kl_coefficient), entropy, began)
+
+    def _asked(self) -> list[Prompted]:
+        """The prompts of the next round, each as often as it is answered."""
+        return [prompt for prompt in self._prompts() for _ in range(self.settings.samples)]
 
     def _prompts(self) -> list[Prompted]:
         """The prompts of the next round; every one comes once before any comes again."""
@@ -181,20 +212,25 @@ class PolicyTrainer:
                         elif not finished[row]:  # to end there was a choice of the model's too
                             said[row].append(self.tokenizer.eos_token_id)
                             finished[row] = True
-            made += [
-                Answer(each, ids, self.tokenizer.decode(ids, skip_special_tokens=True), ended)
-                for each, ids, ended in zip(part, said, finished, strict=True)
-            ]
+            made += map(self._answer, part, said, finished)
         return made
+
+    def _answer(self, asked: Prompted, ids: list[int], finished: bool) -> Answer:
+        return Answer(asked, ids, self.tokenizer.decode(ids, skip_special_tokens=True), finished)
 
     def _rewards(self, answers: Sequence[Answer]) -> list[float]:
         answered = [Answered(each.asked.messages, each.text, each.finished, each.asked.wanted) for each in answers]
-        return self.settings.judge(answered, self.judge)
+        rewards = self.settings.judge(answered, self.judge)
+        if not all(map(math.isfinite, rewards)):
+            raise UserError("The reward model gives rewards that are no numbers: its weights are damaged. Choose another, or train it again.")
+        return rewards
 
-    def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float]:
-        """What is known of every token before anything is learnt from it, and the mean entropy."""
+    def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float] | None:
+        """What is known of every token before anything is learnt from it, and the mean entropy; None if told to stop on the way."""
         logprobs, values, reference, entropies = [], [], [], []
         for part in _parts(answers, self.learnt_at_once):
+            if self.report.should_stop():
+                return None
             batch = self._batch(part)
             with self.report.turn(), evaluating(self.model), self._in_products():
                 each, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
@@ -216,18 +252,22 @@ class PolicyTrainer:
 
     # -- learning
 
-    def _learn(self, answers: Sequence[Answer], tokens: Tokens) -> dict[str, float] | None:
-        """A few passes over a round's answers; the means of what was told on the way. None if told to stop at once."""
-        told: list[dict[str, float]] = []
+    def _learn(self, current: Round) -> bool:
+        """The updates of a round that are still to be made; False where it was told to stop before the last."""
+        for part in self._updates(len(current.answers))[len(current.told) :]:
+            if self.report.should_stop():
+                return False
+            current.told.append(self._update([current.answers[at] for at in part], current.tokens.of(part, device())))
+        return True
+
+    def _updates(self, answers: int) -> list[Sequence[int]]:
+        """Which answers each update learns from, over a few passes."""
+        updates: list[Sequence[int]] = []
         for number in range(self.settings.passes):
-            order = list(range(len(answers)))
+            order = list(range(answers))
             random.Random(f"{self.spec.training.seed} {self.step} {number}").shuffle(order)
-            for part in _parts(order, self.settings.minibatch):
-                if self.report.should_stop() and not told:
-                    return None
-                told.append(self._update([answers[at] for at in part], tokens.of(part, device())))
-        self.rate.step()
-        return {name: statistics.mean(each[name] for each in told) for name in told[0]}
+            updates += _parts(order, self.settings.minibatch)
+        return updates
 
     def _update(self, answers: Sequence[Answer], old: Tokens) -> dict[str, float]:
         """One step of the optimiser."""
@@ -236,8 +276,9 @@ class PolicyTrainer:
             self.model.train()
             found = self._losses(pieces[0], old) if len(pieces) == 1 else self._losses_in_pieces(pieces, old)
             norm = nn.utils.clip_grad_norm_(self.parameters, self.spec.training.max_grad_norm)
-            if not (math.isfinite(found.total.item()) and math.isfinite(norm.item())):
-                raise Diverged(f"the loss is {found.total.item()} and the gradient's norm {norm.item()}")
+            for name, value in (("the loss", found.total.item()), ("the gradient's norm", norm.item())):
+                if not math.isfinite(value):
+                    raise Diverged(f"{name} is {value}")
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.report.note_memory()
@@ -291,20 +332,21 @@ class PolicyTrainer:
 
     # -- what is told
 
-    def _tell(
-        self, answers: Sequence[Answer], rewards: Sequence[float], tokens: Seen, entropy: float, learnt: dict[str, float], seconds: float
-    ) -> None:
+    def _tell(self, current: Round) -> None:
+        answers, tokens = current.answers, current.tokens
+        learnt = {name: statistics.mean(each[name] for each in current.told) for name in current.told[0]}
         kl = (tokens.logprobs - tokens.reference).sum().item() / len(answers)
         metrics = {
-            "reward": statistics.mean(rewards), "KL": kl, "answer tokens": statistics.mean(len(answer.ids) for answer in answers),
-            "entropy": entropy, **{name: learnt[name] for name in ("clipped", "value error") if name in learnt},
+            "reward": statistics.mean(current.rewards), "KL": kl, "answer tokens": statistics.mean(len(answer.ids) for answer in answers),
+            "entropy": current.entropy, **{name: learnt[name] for name in ("clipped", "value error") if name in learnt},
             "KL coefficient": self.kl_coefficient,
         }
         rounds_per_epoch = len(self.examples) / (self.schedule.batch_size * self.schedule.accumulation)
         self.report.emit(
             "step", step=self.step, epoch=round(self.step / rounds_per_epoch, 4), loss=learnt["loss"],
             learning_rate=self.rate.get_last_lr()[0], grad_norm=learnt["grad_norm"], seconds=round(self.seconds, 3),
-            tokens_per_second=round(sum(len(answer.example.input_ids) for answer in answers) / seconds, 1), metrics=metrics,
+            tokens_per_second=round(sum(len(answer.example.input_ids) for answer in answers) / (self.seconds - current.began), 1),
+            metrics=metrics,
         )
         self.kl_coefficient = max(
             self.settings.kl_coefficient, next_coefficient(self.kl_coefficient, kl, self.kl_aim, gain=GAIN)
@@ -361,13 +403,13 @@ class PolicyTrainer:
     def _save_checkpoint(self) -> None:
         """All that resuming needs, written aside and then put in place; older ones go once this one is whole."""
         begun = time.perf_counter()
-        require_room(self.checkpoints)
+        require_room(self.checkpoints, sum(parameter.nbytes for parameter in self.parameters))
         place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
         shutil.rmtree(partial, ignore_errors=True)
         self._save(str(partial))
         state = {
             "value_head": self.value_head.state_dict() if self.value_head else {}, "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
-            "dice": torch.get_rng_state(),
+            "dice": torch.get_rng_state(), "round": self.round and _kept(self.round),
         }
         torch.save(state, partial / "state.pt")
         (partial / "progress.json").write_text(json.dumps({
@@ -376,13 +418,17 @@ class PolicyTrainer:
         }))  # fmt: skip
         put_in_place(partial, place)
         self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
-        for older in whole_checkpoints(self.checkpoints):
-            if older != place:
-                shutil.rmtree(older, ignore_errors=True)
+        keep_newest(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
+
+    def _taken_up(self, kept: dict[str, Any]) -> Round:
+        """A round that a stop broke off, as `_kept` has put it down."""
+        answers = list(map(self._answer, self._asked(), *zip(*kept["answers"], strict=True)))
+        return Round(**{**kept, "answers": answers, "tokens": Tokens(**kept["tokens"])})
 
     def _take_weights(self, folder: Path) -> None:
         if isinstance(self.model, PeftModel):
+            check_adapter(folder)
             set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=str(device())))
         else:
             found = {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
@@ -395,6 +441,11 @@ def _value_head(scorer: Scorer) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
+
+
+def _kept(current: Round) -> dict[str, Any]:
+    """A round as plain values and tensors; what was asked is known from the step."""
+    return {**vars(current), "answers": [(answer.ids, answer.finished) for answer in current.answers], "tokens": vars(current.tokens)}
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -51,7 +51,7 @@ def _ranking(
     if not all(any(label >= 0 for label in example.labels) for example in cut):
         return LeftOut(number, f"nothing of one of its answers is left within {max_length} tokens")
     ranking = Ranking(tuple(cut), tuple(record["ranks"]), number, record.get("margin") or 0.0)
-    return ranking if ranking.pairs else LeftOut(number, "all its answers are tied")
+    return ranking if ranking.pairs else LeftOut(number, "none of its answers is better than another")
 
 
 def _answered(

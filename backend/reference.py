@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from backend.device import device
 from backend.evaluation import in_order, on_device
@@ -15,6 +15,7 @@ from backend.loss import scorer_of
 from backend.plan import Rows
 from backend.specs import RunSpec
 from backend.trainer import Reporter
+from backend.workspace import write_whole
 
 FILE = "reference.safetensors"  # {"train": [answers], "validation": [answers]}, log p of each, in the rows' order
 
@@ -32,9 +33,7 @@ def refer(
             side: _logprobs(model, spec, examples, pad=pad, batch_size=batch_size, autocast=autocast, report=report)
             for side, examples in sides.items()
         }
-        partial = kept.with_name(f".{FILE}.partial")
-        save_file(made, partial)
-        partial.replace(kept)
+        write_whole(kept, save(made))
     values = load_file(kept)
     return replace(rows, train=_with(rows.train, values["train"]), validation=_with(rows.validation, values["validation"]))
 

@@ -29,6 +29,14 @@ class Answered(NamedTuple):
     wanted: str = ""
 
 
+def _weight(rule: str) -> float:
+    """The setting that says how much a rule counts."""
+    return advanced(
+        1.0, gt=0, le=100, title=f"Weight of “{rule}”",
+        description="How much it counts beside the other rules: at 2 as much as two of weight 1.",
+    )
+
+
 class RewardSettings(Settings):
     """What answers are rewarded for. Rules that are left empty count for nothing."""
 
@@ -58,6 +66,12 @@ class RewardSettings(Settings):
     exact: bool = advanced(
         False, title="The right answer", description="Rewards answers equal to the one in the data, letter case and spaces aside.",
     )
+    most_words_weight: float = _weight("At most so many words")
+    contains_weight: float = _weight("Contains")
+    avoids_weight: float = _weight("Avoids")
+    pattern_weight: float = _weight("Matches a pattern")
+    form_weight: float = _weight("Form")
+    exact_weight: float = _weight("The right answer")
     reward_run_weight: float = advanced(
         1.0, ge=0, le=100, title="Weight of the reward model", description="How much it counts beside the rules, which weigh 1 together.",
     )
@@ -76,18 +90,20 @@ class RewardSettings(Settings):
             raise ValueError(f"is no regular expression: {error}") from None
         return pattern
 
-    def rules(self) -> list[Callable[[Answered], bool]]:
-        """The rules that are set."""
-        asked = {
-            self._is_short: self.most_words is not None, self._holds_all: self.contains, self._holds_none: self.avoids,
-            self._matches: self.pattern, self._has_form: self.form != "any", self._is_right: self.exact,
-        }  # fmt: skip
-        return [rule for rule, wanted in asked.items() if wanted]
+    def rules(self) -> dict[Callable[[Answered], bool], float]:
+        """The rules that are set, and how much each counts."""
+        asked = (
+            (self._is_short, self.most_words is not None, self.most_words_weight), (self._holds_all, self.contains, self.contains_weight),
+            (self._holds_none, self.avoids, self.avoids_weight), (self._matches, self.pattern, self.pattern_weight),
+            (self._has_form, self.form != "any", self.form_weight), (self._is_right, self.exact, self.exact_weight),
+        )  # fmt: skip
+        return {rule: weight for rule, wanted, weight in asked if wanted}
 
     def judge(self, answered: Sequence[Answered], judge: Judge | None = None) -> list[float]:
-        """The reward of each answer: the share of rules it keeps, and what the reward model says, by its weight."""
+        """The reward of each answer: the share of rules it keeps, each by its weight, and what the reward model says, by its own."""
         rules = self.rules()
-        kept = [sum(rule(each) for rule in rules) / len(rules) if rules else 0.0 for each in answered]
+        total = sum(rules.values()) or 1.0
+        kept = [sum(weight * rule(each) for rule, weight in rules.items()) / total for each in answered]
         if judge is None:
             return kept
         said = judge([[*each.prompt, {"role": "assistant", "content": each.answer}] for each in answered])

@@ -50,7 +50,21 @@ class Run(Job):
         """Train, from the last checkpoint on."""
         from backend.training import train
 
-        train(self.spec, self, self.events.append, means.should_stop, turn=means.turns.take, lend=partial(means.shelf.lend, self.id))
+        train(
+            self.spec, self, self.events.append, means.should_stop,
+            turn=means.turns.take, lend=partial(means.shelf.lend, self.id), borrow=means.shelf.base,
+        )
+
+    @property
+    def left_at(self) -> str:
+        """Its newest checkpoint, if there is one."""
+        return f"step {step}" if (step := self.saved_step) else "its beginning"
+
+    @property
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint that was told of; 0 where there is none."""
+        saved = [event for event in true_events(self.events.read()[0]) if event["kind"] == "saved" and not event.get("best")]
+        return saved[-1]["step"] if saved else 0  # type: ignore[typeddict-item]
 
     @property
     def checkpoints(self) -> Path:

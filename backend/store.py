@@ -10,6 +10,7 @@ file (write-ahead log, https://sqlite.org/wal.html).
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -135,7 +136,29 @@ CREATE TABLE chat_votes (                        -- appended to; what is taken b
 ) STRICT;
 CREATE UNIQUE INDEX chat_votes_once ON chat_votes (talk, turn, annotator) WHERE undone = 0;
 """
-SCHEMAS = (DRAFTS, LABELS, ALIGNMENT)  # one after the other; PRAGMA user_version says how many a file has
+UNDOS = """
+CREATE TABLE label_undos (                       -- that a vote is taken back; the vote itself stays as it was cast
+  vote INTEGER PRIMARY KEY REFERENCES label_votes ON DELETE CASCADE,
+  at REAL NOT NULL                               -- seconds since 1970
+) STRICT;
+INSERT INTO label_undos SELECT id, undone FROM label_votes WHERE undone > 0;
+DROP INDEX votes_once;
+ALTER TABLE label_votes DROP COLUMN undone;
+-- every vote, and when it was taken back; 0 where it stands
+CREATE VIEW label_said AS
+  SELECT label_votes.*, coalesce(label_undos.at, 0) AS undone FROM label_votes LEFT JOIN label_undos ON label_undos.vote = label_votes.id;
+CREATE TABLE chat_undos (                        -- as label_undos
+  vote INTEGER PRIMARY KEY REFERENCES chat_votes ON DELETE CASCADE,
+  at REAL NOT NULL
+) STRICT;
+INSERT INTO chat_undos SELECT id, undone FROM chat_votes WHERE undone > 0;
+DROP INDEX chat_votes_once;
+ALTER TABLE chat_votes DROP COLUMN undone;
+CREATE INDEX chat_votes_of_turn ON chat_votes (talk, turn, annotator);
+CREATE VIEW chat_said AS
+  SELECT chat_votes.*, coalesce(chat_undos.at, 0) AS undone FROM chat_votes LEFT JOIN chat_undos ON chat_undos.vote = chat_votes.id;
+"""
+SCHEMAS = (DRAFTS, LABELS, ALIGNMENT, UNDOS)  # one after the other; PRAGMA user_version says how many a file has
 
 
 class Store:
@@ -190,7 +213,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(db)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA foreign_keys = ON")
         return db
@@ -225,6 +248,19 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise UserError(
-                f"{self.path} cannot be used ({error}). Is the disk full, the folder read-only, or another program holding the "
-                "file? Mend that and try again; nothing was changed."
+                f"{self.path} cannot be used ({error}). Is the disk full, the folder read-only, the file damaged, or another program "
+                "holding it? Mend that, a damaged file by putting a copy in its place, and try again; nothing was changed."
             ) from error
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. SQLite waits for others in all it does but in this, so we wait."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

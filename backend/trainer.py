@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
@@ -24,8 +25,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from backend.checkpoints import is_whole, put_in_place, require_room, whole_checkpoints
-from backend.device import device, process_memory_bytes
+from backend.checkpoints import is_whole, keep_newest, put_in_place, require_room
+from backend.device import device, process_memory_bytes, trim_memory
 from backend.evaluation import Measured, Sums, in_order, measure
 from backend.examples import AnyExample, LikeLengths
 from backend.loss import RewardScorer, Scorer, scorer_of
@@ -35,6 +36,7 @@ from backend.specs import RunSpec
 Emit = Callable[..., Any]
 Turn = Callable[[], AbstractContextManager[None]]
 Lend = Callable[[torch.nn.Module, PreTrainedTokenizerBase], AbstractContextManager[None]]
+Borrow = Callable[[Path], PreTrainedModel]  # a folder's model as it is, in the type chat has it in; only to be read
 SAVING_SHARE = 0.05  # of the time: checkpoints are skipped while writing them would take more
 
 
@@ -47,16 +49,17 @@ class Stopped(Exception):
 
 
 class StepBrokenOff(Exception):
-    """Somebody asked the run to stop between two micro-batches of a step."""
+    """Somebody asked the run to stop between two micro-batches of a step, or there are no more steps to make."""
 
 
 class Reporter:
-    """Where a run's trainer tells what happens, asks whether to go on, and lends what it trains to who wants to ask it."""
+    """Where a run's trainer tells what happens and asks whether to go on, lends what it trains and borrows what others have loaded."""
 
     def __init__(
-        self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext()
+        self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(),
+        borrow: Borrow | None = None,
     ) -> None:
-        self.emit, self.should_stop, self.turn, self.lend = emit, should_stop, turn, lend
+        self.emit, self.should_stop, self.turn, self.lend, self.borrow = emit, should_stop, turn, lend, borrow
         self.peak_memory_bytes = 0
 
     def stop_if_asked(self) -> None:
@@ -125,7 +128,7 @@ class StudioTrainer(Trainer):
         return self.accelerator.gather(weight).sum() if self.args.world_size > 1 else weight
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        if self.report.should_stop():
+        if self.report.should_stop() or self.step == self.schedule.total_steps:  # the Trainer looks only after a step
             raise StepBrokenOff
         self.step_tokens += int(inputs["lengths"].sum())
         with self.report.turn():
@@ -211,19 +214,21 @@ class StudioTrainer(Trainer):
         if self.seconds_saving <= SAVING_SHARE * self.seconds:
             self.control.should_save = True
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
+        trim_memory()
         self.step_began = time.perf_counter()
         return {}
 
     def _held_out(self) -> Measured | None:
         """How the model does on the held-out examples; None without any, or if told to stop on the way."""
-        return measure(
+        measured = measure(
             self.spec.objective, self.scorer, self.validation, autocast=self.autocast, turn=self.report.turn,
             should_stop=self.report.should_stop,
         )
+        if measured is not None and not math.isfinite(measured.loss):
+            raise Diverged(f"the held-out loss is {measured.loss}")
+        return measured
 
     def _judge(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
-            raise Diverged(f"the held-out loss is {loss}")
         if self.best_loss is None or loss < self.best_loss:
             self.best_loss, self.best_step, self.worse_in_a_row = loss, step, 0
             self.save_weights(self.checkpoints / "best")
@@ -250,9 +255,9 @@ class StudioTrainer(Trainer):
         self.model.save_pretrained(output_dir, state_dict=state_dict, **extra)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """All that resuming needs, written aside and then put in place; the one before goes once this one is whole."""
+        """All that resuming needs, written aside and then put in place; the one before goes once this one is proven."""
         begun = time.perf_counter()
-        require_room(self.checkpoints)
+        require_room(self.checkpoints, self._learnt_bytes())
         staging = self.checkpoints / ".writing"
         shutil.rmtree(staging, ignore_errors=True)
         self.args.output_dir = str(staging)
@@ -266,11 +271,12 @@ class StudioTrainer(Trainer):
         put_in_place(staging / f"checkpoint-{step}", place)
         shutil.rmtree(staging, ignore_errors=True)
         self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
-        for older in whole_checkpoints(self.checkpoints):
-            if older != place:
-                shutil.rmtree(older, ignore_errors=True)
+        keep_newest(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
         self.step_began = time.perf_counter()
+
+    def _learnt_bytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)
 
     def _progress(self) -> dict[str, Any]:
         return {"v": 1, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,

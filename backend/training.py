@@ -21,7 +21,7 @@ from backend import models
 from backend.checkpoints import newest_checkpoint, put_in_place
 from backend.data.tokens import encode_prompt
 from backend.data.versions import Datasets
-from backend.device import describe, device, dtype, memory
+from backend.device import describe, device, dtype, memory, trim_memory
 from backend.errors import UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
@@ -37,7 +37,7 @@ from backend.rewards import Judge, RewardSettings, in_margins
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn
+from backend.trainer import Borrow, Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
@@ -62,14 +62,15 @@ class Ready:
 
 def train(
     spec: RunSpec, run: Run, emit: Callable[..., Any], should_stop: Callable[[], bool],
-    *, turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(),
+    *, turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(), borrow: Borrow | None = None,
 ) -> Status:
     """Train a run from its start, or from its newest checkpoint; returns how it ended. Never raises for the run's faults.
 
     `turn` makes the context under which the device is used, for one micro-step at a time, and `lend` one during which the
     model may answer others, in turns of their own: with no gradients and no dropout, so that the curve stays what it is.
+    `borrow` gives the base that chat answers with, so that both stand on one copy of its weights.
     """
-    report = Reporter(emit, should_stop, turn, lend)
+    report = Reporter(emit, should_stop, turn, lend, borrow)
     outcome: dict[str, Any]
     try:
         outcome = _train(spec, run, report)
@@ -158,7 +159,7 @@ def _make_ready(spec: RunSpec, run: Run, report: Reporter) -> Ready:
     folder = start_folder(spec, run.workspace)
     tokenizer = models.load_tokenizer(folder)
     assert spec.data.id is not None, "headless runs import their file before they get here"
-    records = Datasets(run.workspace).proven(spec.data.id, spec.data.version)
+    records = Datasets(run.workspace).proven(spec.data.id, spec.data.version, before_each=report.stop_if_asked)
     rows = make_rows(spec, records, tokenizer, before_each=report.stop_if_asked)
     if not rows.train:
         raise UserError("No row is left to learn from. Raise the maximum length, or choose other data.")
@@ -178,9 +179,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     products = dtype(spec.training.precision)
     weights = spec.method.weight_dtype(products)
     torch.manual_seed(spec.training.seed)  # a head that is not there yet is drawn
-    model = models.load(
-        ready.folder, weights, device=device(), quantization=spec.method.quantization(products), head=spec.objective.head
-    )
+    model = _load(spec, ready.folder, report)
     if not spec.training.stock:
         quicken_attention(model)  # already for what is read before the method is attached
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
@@ -206,11 +205,21 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     if base_is_seen_later and not _has_seen_the_base(run):
         assert isinstance(trainer, StudioTrainer) and isinstance(trainer.scorer, Scorer)
         trainer.after_first_step = partial(_look_beneath, trainer.scorer, spec, ready, report, autocast)
-    if checkpoint is None and isinstance(trainer, PolicyTrainer):
+    if isinstance(trainer, PolicyTrainer) and not _has_seen_the_base(run):
         trainer.evaluate(base=True)
     with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
         trainer.train() if checkpoint is None else trainer.resume(checkpoint)
     return _finish(run, ready, trainer)
+
+
+def _load(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:
+    """What the run begins with: where it is only read, in the type chat reads it in, the weights that chat has too."""
+    products = dtype(spec.training.precision)
+    weights, packing = spec.method.weight_dtype(products), spec.method.quantization(products)
+    is_only_read = spec.method.name != "full" and spec.objective.head == "language" and not packing
+    if report.borrow and is_only_read and weights == dtype("auto"):
+        return share_weights(report.borrow(folder))
+    return models.load(folder, weights, device=device(), quantization=packing, head=spec.objective.head)
 
 
 def _trainer(
@@ -255,7 +264,9 @@ def _taken_up(
     attached = spec.method.attach(model, tokenizer)
     if spec.method.name != "full":
         assert spec.start_from is not None
-        learnt = load_peft_weights(str(Runs(workspace).get(spec.start_from).result), device=str(device()))
+        result = Runs(workspace).get(spec.start_from).result
+        models.check_adapter(result)
+        learnt = load_peft_weights(str(result), device=str(device()))
         set_peft_model_state_dict(attached, learnt)  # PEFT's own loading refuses to go on learning a soft prompt
     return attached
 
@@ -342,11 +353,10 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> d
 
 def _newest_checkpoint(run: Run, report: Reporter) -> Path | None:
     """Where to go on from. Says so when a newer checkpoint was damaged and an older one has to do."""
-    saved = [event for event in true_events(run.events.read()[0]) if event["kind"] == "saved" and not event["best"]]
-    newest = newest_checkpoint(run.checkpoints)
-    if saved and _step_of(newest) < saved[-1]["step"]:
+    newest, saved = newest_checkpoint(run.checkpoints), run.saved_step
+    if _step_of(newest) < saved:
         report.emit("warned", message=(
-            f"The checkpoint of step {saved[-1]['step']} is missing or damaged; going on from step {_step_of(newest)} instead."
+            f"The checkpoint of step {saved} is missing or damaged; going on from step {_step_of(newest)} instead."
         ))
     return newest
 
@@ -384,6 +394,7 @@ def _in_plain_words(error: BaseException) -> str:
 def release_memory() -> None:
     """Give back what a finished or failed attempt held."""
     gc.collect()
+    trim_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -119,5 +119,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        keep_names(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def keep_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that a power cut does not undo a renaming."""
+    if os.name == "nt":
+        return  # which opens no folders
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

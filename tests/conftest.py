@@ -125,6 +125,17 @@ def texts(workspace: Workspace) -> Card:
     return save_texts(workspace, [row["messages"][1]["content"] for row in starter_rows(24)])
 
 
+@pytest.fixture
+def pairs(workspace: Workspace) -> Card:
+    """24 questions of the starter data: their answers are better than the first lines of these."""
+    rows = []
+    for row in starter_rows(24):
+        question, answer = row["messages"]
+        short = {"role": "assistant", "content": answer["content"].split("\n")[0]}
+        rows.append({"prompt": [question], "answers": [[answer], [short]], "ranks": [1, 2], "margin": 0.5})
+    return Datasets(workspace).save(rows, name="pairs", record="preferences", source={"made": "for tests"})
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Browser"]:
     """One Chromium for all browser tests, each of which opens a context of its own."""

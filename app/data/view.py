@@ -17,6 +17,7 @@ from app.data.take_away_tab import TakeAwayTab, take_away_tab, wire_take_away_ta
 from app.data.versions_tab import VersionsTab, versions_tab, wire_versions_tab
 from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
+from backend.data.guidelines import Guidelines
 from backend.data.records import TURNS_SHOWN, Record, clipped, said
 from backend.data.search import Found, excerpt, search
 from backend.data.versions import Card
@@ -40,6 +41,7 @@ SHAPES = {  # label, name
     "Instruction, input, output (Alpaca)": "alpaca",
     "Prompt and completion": "prompt_completion",
     "Preferences: a better and a worse answer (TRL, ShareGPT)": "preferences",
+    "Good and bad answers: a prompt, a completion, and true or false (KTO)": "unpaired",
     "Plain text": "text",
 }
 FORMATS = {
@@ -522,7 +524,16 @@ def _about(card: Card) -> str:
         "SHA-256 of the rows": card.sha256,
     }
     items = "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in lines.items() if value)
-    return f'<div class="card data-about"><h3>Where it comes from</h3><dl>{items}</dl></div>'
+    return f'<div class="card data-about"><h3>Where it comes from</h3><dl>{items}</dl></div>{_guidelines(card)}'
+
+
+def _guidelines(card: Card) -> str:
+    """How its rows are to be written; nothing where nobody said."""
+    items = "".join(
+        f'<dt>{Guidelines.model_fields[part].title}</dt><dd class="plain-text" dir="auto">{escape(text)}</dd>'
+        for part, text in Guidelines.of(card.guidelines).kept().items()
+    )
+    return items and f'<div class="card data-about"><h3>How its rows are written</h3><dl>{items}</dl></div>'
 
 
 def _parts(source: dict[str, Any]) -> str:

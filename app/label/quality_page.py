@@ -32,6 +32,10 @@ NO_JUDGE = (
     "No reward model yet. Label some pairs, make a data set of them under Take away, and train on it with the objective "
     "“a reward model”. Its opinion of this batch then stands here beside that of people."
 )
+STILL_BLIND = (
+    "{annotator} has {left} left to give in this batch. Who said what is shown here after that, so that it sways nobody; the "
+    "figures above are of all votes together."
+)
 NOT_ASKED = "It has not been asked about this batch yet. Ask it: reading eighty pairs takes about a minute on a slow machine."
 
 
@@ -84,21 +88,21 @@ def quality_page(studio: Studio) -> QualityPage:
 def wire_quality_page(studio: Studio, page: QualityPage, desk: Desk, *, shown_on: Callable[..., Any]) -> None:
     """Tie it to the desk."""
     judging = [page.no_judge, page.asking, page.judge]
-    for come in (shown_on, desk.batch.change):
+    listed = [desk.annotator, desk.batch, *page.list_inputs]
+    for come in (shown_on, desk.batch.change, desk.annotator.change):
         come(
-            on(studio, on_come), [desk.batch, *page.list_inputs, page.judge],
+            on(studio, on_come), [*listed, page.judge],
             [page.figures, *page.list_outputs, *judging, *page.opinion_outputs], trigger_mode="always_last", **QUIET,
         )  # fmt: skip
-    listed = [desk.batch, *page.list_inputs]
     page.show.input(on(studio, partial(on_turn, step=None)), listed, page.list_outputs, **QUIET)
     page.makers.input(on(studio, partial(on_turn, step=0)), listed, page.list_outputs, **QUIET)
     for button, step in ((page.back, -1), (page.onward, +1)):
         button.click(on(studio, partial(on_turn, step=step)), listed, page.list_outputs, **QUIET)
-    page.list.select(on(studio, on_settle), [desk.annotator, page.list, *listed], page.list_outputs, **QUIET)
+    page.list.select(on(studio, on_settle), [page.list, *listed], page.list_outputs, **QUIET)
 
-    opinion = [desk.batch, page.judge]
+    opinion = [desk.annotator, desk.batch, page.judge]
     page.judge.input(on(studio, on_opinion), opinion, page.opinion_outputs, **QUIET)
-    asked = page.ask.click(streaming(studio, on_ask), opinion, page.opinion_outputs, **QUIET)
+    asked = page.ask.click(streaming(studio, on_ask), [desk.batch, page.judge], page.opinion_outputs, **QUIET)
     asked.then(on(studio, on_opinion), opinion, page.opinion_outputs, **QUIET)
     page.stop.click(on(studio, on_opinion), opinion, page.opinion_outputs, cancels=[asked], **PRIVATE, show_progress="hidden")
 
@@ -136,19 +140,21 @@ def _opinion_part(parts: dict[str, Any]) -> None:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def on_come(studio: Studio, batch: str | None, show: str, makers: bool, page: int, judge: str | None) -> Updates:
+def on_come(studio: Studio, annotator: str, batch: str | None, show: str, makers: bool, page: int, judge: str | None) -> Updates:
     """The page is opened, or another batch is chosen: everything anew."""
     judging, judge = _judging(studio, judge)
     if not batch:
         return empty(CHOOSE), *_list_updates([], ""), *judging, "", gr.Button(visible=False), gr.Button(visible=False)
     figures = agreement_view(quality(studio.labels.votes(batch), studio.labels.all_items(batch)))
-    return figures, *on_turn(studio, batch, show, makers, page, step=0), *judging, *on_opinion(studio, batch, judge)
+    return figures, *on_turn(studio, annotator, batch, show, makers, page, step=0), *judging, *on_opinion(studio, annotator, batch, judge)
 
 
-def on_turn(studio: Studio, batch: str | None, show: str, makers: bool, page: int, *, step: int | None) -> Updates:
-    """Another page of the list; None: its first one."""
+def on_turn(studio: Studio, annotator: str, batch: str | None, show: str, makers: bool, page: int, *, step: int | None) -> Updates:
+    """Another page of the list; None: its first one. Empty for who still labels."""
     if not batch:
         return _list_updates([], "")
+    if blind := _still_blind(studio.labels, batch, annotator):
+        return _list_updates([], blind)
     found, settled = disputes(studio.labels.votes(batch)), studio.labels.settlements(batch)
     wanted = [each for each in found if show == ALL or (each.item in settled) == (show == SETTLED)]
     last = max(0, (len(wanted) - 1) // AT_ONCE)
@@ -161,7 +167,7 @@ def on_turn(studio: Studio, batch: str | None, show: str, makers: bool, page: in
 
 
 def on_settle(
-    studio: Studio, annotator: str, listed: DisagreementList, batch: str | None, show: str, makers: bool, page: int
+    studio: Studio, listed: DisagreementList, annotator: str, batch: str | None, show: str, makers: bool, page: int
 ) -> Updates:
     """An item is settled, or opened again. The same decision twice is one."""
     asked = listed["asked"]
@@ -171,14 +177,16 @@ def on_settle(
     stands = studio.labels.settlements(batch).get(asked["item"])
     if stands is None or (stands.verdict, stands.ranks) != (verdict, ranks):
         studio.labels.settle(batch, asked["item"], annotator, ranks=ranks, verdict=verdict)
-    return on_turn(studio, batch, show, makers, page, step=0)
+    return on_turn(studio, annotator, batch, show, makers, page, step=0)
 
 
-def on_opinion(studio: Studio, batch: str | None, judge: str | None) -> Updates:
-    """What a reward model said of the batch, as far as it was asked."""
+def on_opinion(studio: Studio, annotator: str, batch: str | None, judge: str | None) -> Updates:
+    """What a reward model said of the batch, as far as it was asked, beside what people said."""
     buttons = gr.Button(visible=True), gr.Button(visible=False)
     if not batch or not judge:
         return "", *buttons
+    if blind := _still_blind(studio.labels, batch, annotator):
+        return empty(blind), *buttons
     run, items = studio.runs.get(judge), studio.labels.all_items(batch)
     rewards, unread = known_opinion(run, batch)
     if not rewards and not unread:
@@ -201,6 +209,13 @@ def on_ask(studio: Studio, batch: str | None, judge: str | None) -> Iterator[Upd
         model = studio.engine.shelf.judge(run.id)
     for share in ask(run, model, batch, studio.labels.all_items(batch), turn=turns.take):
         yield asking(share, f"{name} reads the answers: {share:.0%}"), *buttons
+
+
+def _still_blind(labels: Labels, batch: str, annotator: str) -> str:
+    """Why somebody does not see yet who said what, in a sentence; empty where they do: they have nothing left to label."""
+    load = labels.workload(batch, annotator)
+    left = load.left + load.with_others
+    return left and STILL_BLIND.format(annotator=annotator, left="1 answer" if left == 1 else f"{left:,} answers") or ""
 
 
 # ---- the list --------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def chat_prompts(workspace: Workspace) -> list[list[Message]]:
     store = Store.of(workspace)
     try:
         with store.reading() as db:
-            rows = db.execute("SELECT prompt FROM chat_votes WHERE undone = 0 GROUP BY prompt ORDER BY min(id)").fetchall()
+            rows = db.execute("SELECT prompt FROM chat_said WHERE undone = 0 GROUP BY prompt ORDER BY min(id)").fetchall()
     finally:
         store.close()
     return [orjson.loads(prompt) for (prompt,) in rows]

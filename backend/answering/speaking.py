@@ -22,6 +22,7 @@ from backend.generation import Decoder
 from backend.inference import Speaker
 from backend.jobs import Means
 from backend.labelling.items import Made
+from backend.models import is_out_of_memory
 from backend.sampling import Sampling
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,6 @@ def _tell_the_end(answering: Answering) -> None:
 
 
 def _in_a_sentence(error: Exception) -> str:
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return 'There is not enough memory for so many prompts at once. Lower "Prompts at once" in a new answering, or choose a smaller model.'
     return f"The answering met a fault ({type(error).__name__}). The details are in the log; resume to try again."

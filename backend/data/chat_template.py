@@ -1,19 +1,20 @@
-"""A conversation as a model's chat template writes it. The template is a stranger's program: it runs in a sandbox, against the clock.
+"""A conversation as a model's chat template writes it. The template is a stranger's program: it runs in a sandbox, apart.
 
     text = written(messages, tokenizer, answer_next=True)
 
 The sandbox is transformers' (jinja2's ImmutableSandboxedEnvironment): a template reaches the messages and nothing else.
-It has no clock of its own, and two loops inside each other last for days.
+It bounds neither time nor memory, and one power of numbers can hold a whole process for days; so it stands in a process
+of its own, with a clock and little memory (template_writer.py), which is started again where it had to be broken off.
 """
 
-import ctypes
-import math
+import json
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from backend.errors import UserError
 
@@ -21,72 +22,65 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SECONDS = 5.0  # for one conversation; honest templates take less than a thousandth of that
-LOOK_SECONDS = 0.2
-MOST_CHARACTERS, MOST_TIMES = 1_000_000, 20  # what may be written around a conversation: so much, and so many times its length
+PROGRAM = Path(__file__).with_name("template_writer.py")
 
-
-class TookTooLong(Exception):
-    """What was watched did not end in time."""
+Conversation = tuple[Sequence[dict[str, str]], bool]  # and whether the assistant answers next
 
 
 def written(messages: Sequence[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *, answer_next: bool = False) -> str:
     """The text the model reads. Raises `UserError` where the template refuses, is broken, or finds no end."""
+    return all_written([(messages, answer_next)], tokenizer)[0]
+
+
+def all_written(conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """The texts of several, asked for at once, as asking takes longer than writing. Raises `UserError` as `written` does."""
     try:
-        with _watch().limit(SECONDS):
-            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next)
-    except TookTooLong as error:
-        raise UserError(f"The model's chat template was not done after {SECONDS:g} s with one conversation. {_REMEDY}") from error
-    except Exception as error:  # whatever a stranger's program raises
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise UserError(f"The model's chat template cannot write this conversation ({reason}). {_REMEDY}") from error
-    if len(text) > MOST_CHARACTERS + MOST_TIMES * sum(len(message["content"]) for message in messages):
-        raise UserError(f"The model's chat template made {len(text):,} characters of one conversation. {_REMEDY}")
-    return text
+        return _writer().texts(conversations, tokenizer.get_chat_template(), tokenizer.special_tokens_map)
+    except ValueError as error:
+        raise UserError(
+            f"The model's chat template cannot write this conversation ({error}). Change the conversation's roles and their "
+            "order if that is it, or choose a model with another template."
+        ) from error
 
 
-_REMEDY = "Change the conversation's roles and their order if that is it, or choose a model with another template."
-
-
-class Watch:
-    """Breaks off what takes too long, in whatever thread it runs."""
+class Writer:
+    """The process that writes: started when first asked, and again where it is gone. It serves one at a time."""
 
     def __init__(self) -> None:
-        self._until: dict[int, float] = {}  # thread -> when it has to be done
-        self._lock, self._armed = threading.Lock(), threading.Event()
-        threading.Thread(target=self._look, name="chat templates", daemon=True).start()
+        self._lock, self._process = threading.Lock(), None
 
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
-        """Raises `TookTooLong` in the block once it has run so long; between two steps of Python, not inside one."""
-        thread = threading.get_ident()
+    def texts(self, conversations: Sequence[Conversation], template: str, tokens: dict[str, str]) -> list[str]:
+        """Raises `ValueError` with the reason where there are none."""
+        seconds = SECONDS * max(len(conversations), 1)
+        asked = {"template": template, "conversations": conversations, "tokens": tokens, "seconds": seconds}
         with self._lock:
-            self._until[thread] = time.monotonic() + seconds
-            self._armed.set()
+            answer = self._answer(json.dumps(asked))
+        if "reason" in answer:
+            raise ValueError(answer["reason"])
+        return answer["texts"]
+
+    def _answer(self, asked: str) -> dict[str, Any]:
+        process = self._running()
         try:
-            yield
-        finally:
-            with self._lock:
-                del self._until[thread]
-                _raise_in(thread, None)  # one that came as the block ended hits nobody
+            print(asked, file=process.stdin, flush=True)
+            line = process.stdout.readline()
+        except BaseException:
+            process.kill()  # or its answer would be taken for that to the next question
+            raise
+        if line:
+            return json.loads(line)
+        ended = process.wait()  # by its clock with 1, else by a signal
+        return {"reason": f"it was not done after {SECONDS:g} s" if ended == 1 else f"it broke down, {ended}"}
 
-    def _look(self) -> None:
-        while self._armed.wait():
-            time.sleep(LOOK_SECONDS)
-            with self._lock:
-                late = [thread for thread, until in self._until.items() if time.monotonic() > until]
-                for thread in late:
-                    self._until[thread] = math.inf
-                    _raise_in(thread, TookTooLong)
-                if not self._until:
-                    self._armed.clear()
-
-
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Have a thread raise an exception at its next step; None takes back one that it has not raised yet."""
-    raised = ctypes.py_object(kind) if kind else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+    def _running(self) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-P", str(PROGRAM)]  # without its folder among the places to import from
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="ascii"
+            )
+        return self._process
 
 
 @cache
-def _watch() -> Watch:
-    return Watch()
+def _writer() -> Writer:
+    return Writer()

@@ -281,6 +281,19 @@ class PreferenceLines(Lines):
         return {"prompt": record["prompt"], "chosen": chosen, "rejected": rejected} | known  # type: ignore[typeddict-item]
 
 
+class UnpairedLines(Lines):
+    name, title, shape = "unpaired", "Good and bad answers (JSON Lines)", "unpaired"
+    sentence = "A prompt, one answer to it, and whether it is good, as TRL's KTO reads it. Keeps what is known about each row."
+    mapping = Mapping(shape="unpaired", columns={name: name for name in ("prompt", "completion", "label")})
+
+    def row(self, record: Record) -> dict[str, Any]:
+        if len(record["answers"]) != 1:  # type: ignore[typeddict-item]
+            raise RowProblem("has more than one answer")
+        known = {"about": record["about"]} if "about" in record else {}
+        (answer,), (rank,) = record["answers"], record["ranks"]  # type: ignore[typeddict-item]
+        return {"prompt": record["prompt"], "completion": answer, "label": rank == 1} | known  # type: ignore[typeddict-item]
+
+
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
@@ -366,7 +379,7 @@ class TextColumns(Columns):
 
 ALL_FORMS: tuple[Form, ...] = (
     MessageLines(), AlpacaLines(), ShareGptLines(), PromptCompletionLines(), PairTable(), MessageColumns(),
-    TextLines(), TextTable(), TextColumns(), PreferenceLines(),
+    TextLines(), TextTable(), TextColumns(), PreferenceLines(), UnpairedLines(),
 )  # fmt: skip
 
 

@@ -65,8 +65,8 @@ def _ask_for(name: str) -> None:
             HfApi().auth_check(name, repo_type="dataset")
     except GatedRepoError as error:
         raise UserError(
-            f"{name} asks for consent to its terms. Accept them on its page of the hub, log in here with "
-            '"hf auth login", and fetch it again.'
+            f"{name} asks for consent to its terms. Accept them on its page of the hub, start the studio with your token in the "
+            "environment variable HF_TOKEN, and fetch it again."
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(f"The hub has no data set {name}, or it is private. Check the name: owner/name.") from error

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
+from backend.data.judgements import Judgements
 from backend.data.readers import BrokenRow, Progress, Row, Source, clip, read_rows
-from backend.data.records import Record, about_of, canonical, clipped, content, digest
+from backend.data.records import Record, about_of, canonical, clipped, content, digest, prompt_of
 from backend.data.shapes import Mapping, RowProblem, to_record
 from backend.data.versions import Card, Datasets
 from backend.errors import UserError
@@ -23,6 +24,7 @@ REASONS_COUNTED = 50
 
 DUPLICATE = "is an exact duplicate"
 CONTRADICTION = "has the prompt of an earlier row and another answer"
+REVERSED = "prefers an answer that an earlier row with the same prompt rejects"
 
 
 class Problem(NamedTuple):
@@ -84,7 +86,7 @@ def check(source: Source, mapping: Mapping, *, progress: Callable[[Reached], Non
     """Go over every row and count what an import would take, leave out and note. Saves nothing."""
     tally = _Tally()
     for row in read_rows(source, progress=_telling(progress, source, tally)):
-        tally.count(_use(row, mapping))
+        tally.count(row.number, _use(row, mapping))
     return Check(tally.rows, tally.problems, dict(tally.left_out), dict(tally.notes))
 
 
@@ -106,7 +108,7 @@ def import_file(
     tally = _Tally(drop_duplicates=drop_duplicates)
     with datasets.new_version(name, mapping.record) as version:
         for row in read_rows(source, progress=_telling(progress, source, tally)):
-            record = tally.count(_use(row, mapping))
+            record = tally.count(row.number, _use(row, mapping))
             if record is not None:
                 version.write(record, tally.content)
         _require_consent(tally, source, skip_problems)
@@ -150,7 +152,7 @@ def _use(row: Row | BrokenRow, mapping: Mapping) -> Record | Problem:
 
 @dataclass
 class _Tally:
-    """What has been seen of the rows so far. Keeps 16 bytes of hash for each row and each prompt, and no row."""
+    """What has been seen of the rows so far. Keeps 16 bytes of hash for each row, prompt and pair of answers, and no row."""
 
     drop_duplicates: bool = False
     rows: int = 0
@@ -159,12 +161,16 @@ class _Tally:
     left_out: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     _seen: set[bytes] = field(default_factory=set)
+    _judgements: Judgements = field(default_factory=Judgements)
     _first_answers: dict[bytes, bytes] = field(default_factory=dict)  # hash of a prompt -> of the record it came in
 
-    def count(self, result: Record | Problem) -> Record | None:
+    def count(self, number: int, result: Record | Problem) -> Record | None:
         """Take note of a row; the record, if it is one to keep."""
         if isinstance(result, Problem):
             self._count_problem(result)
+            return None
+        if "answers" in result and self._judgements.contradict(result):
+            self._count_problem(Problem(number, REVERSED, _shown(prompt_of(result))))
             return None
         self.content = content(result)
         found = digest(self.content)

@@ -47,11 +47,11 @@ class Text(TypedDict):
 
 
 class Preference(TypedDict):
-    """Answers to one prompt, and which is better than which; a pair has two of them."""
+    """Answers to one prompt, and which is better than which; a pair has two of them, an answer rated by itself is one."""
 
     prompt: list[Message]
     answers: list[list[Message]]  # each the turns behind the prompt
-    ranks: list[int]  # 1 is the best; equal ranks are a tie
+    ranks: list[int]  # 1 is the best; equal ranks are a tie, and where nobody is at 1, all are bad
     margin: NotRequired[float | None]  # how much better the better one is
     about: NotRequired[About]
 
@@ -124,7 +124,7 @@ def said(record: Record) -> list[tuple[str, str]]:
     if "messages" in record:
         return [(turn["role"], turn["content"]) for turn in record["messages"]]
     ranked = sorted(zip(record["ranks"], record["answers"], strict=True), key=lambda each: each[0])
-    names = {1: "better", 2: "worse"} if len(ranked) == 2 else {}
+    names = {1: {1: "good", 2: "bad"}, 2: {1: "better", 2: "worse"}}.get(len(ranked), {})
     answers = [(names.get(rank, f"rank {rank}"), turn["content"]) for rank, answer in ranked for turn in answer]
     return [(turn["role"], turn["content"]) for turn in record["prompt"]] + answers
 

@@ -18,19 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backend.data import parquet
-from backend.data.checks import GRAVITIES, Check, Finding, Passing, Row, Watch, all_checks
+from backend.data.checks import GRAVITIES, Check, Finding, Passing, Row, Ruler, Watch, all_checks
 from backend.data.checks.labels import LabelCounts
 from backend.data.checks.long_rows import LongRows
 from backend.data.prompt_map import PROMPTS, PromptMap, prompt_map
 from backend.data.records import Record, how_of, prompt_of
 from backend.data.versions import Card, Datasets
-from backend.data.views import Lengths, token_lengths
+from backend.data.views import RowLength, row_length
 from backend.errors import UserError
 from backend.workspace import write_whole
 
@@ -42,12 +43,13 @@ KEYS_IN_MEMORY = 256 * 2**20  # bytes of rows up to which every prompt is held w
 BARS_PER_DOUBLING = 4  # of the picture of lengths
 TASKS_SHOWN = 30
 BREATH_EVERY, BREATH_SECONDS = 100, 0.001  # rows; see `_breathing`
+NOT_COUNTED = "Tokens were not counted"
 READ, FOUND = 0.7, 0.9  # shares of the work done after each part
 log = logging.getLogger(__name__)
 
 Tell = Callable[[float, str], None]  # share done, what is being done
 TokenizerOf = Callable[[str], "PreTrainedTokenizerBase"]  # by the name of a base model
-LengthsOf = Callable[[str], Lengths | None]
+RulerOf = Callable[[str], Ruler]
 
 
 class Pictures(BaseModel):
@@ -97,9 +99,9 @@ def report(
 ) -> Report:
     """Go over a version once and say what the checks found. Raises `UserError`, and `Stopped` where somebody says so."""
     began, undone = time.monotonic(), _Undone()
-    lengths = _lengths_of(datasets, card, tokenizer, undone, should_stop)
+    ruler = _rulers(tokenizer, undone)
     with datasets.opened(card) as file:
-        passing, painter = _passing(file, card, lengths), _Painter(card.rows)
+        passing, painter = _passing(file, card, ruler), _Painter(card.rows, ruler(_base_model(checks)))
         watches = [check.begin(passing) for check in checks]
         for row in _breathing(parquet.all_records(file), card.rows, tell, should_stop):
             for seeing in (passing, painter, *watches):
@@ -108,7 +110,7 @@ def report(
     tell(FOUND, "Drawing the pictures")
     return Report(
         sha256=card.sha256, about_sha256=card.about_sha256, rows=card.rows, checks={check.name: check.model_dump() for check in checks},
-        findings=sorted(findings, key=_by_gravity), left_undone=undone.sentences, pictures=painter.pictures(lengths(_base_model(checks))),
+        findings=sorted(findings, key=_by_gravity), left_undone=undone.sentences, pictures=painter.pictures(),
         seconds=round(time.monotonic() - began, 1), created=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
@@ -254,9 +256,9 @@ def _base_model(checks: Sequence[Check]) -> str:
     return next((check.base_model for check in checks if isinstance(check, LongRows)), "")
 
 
-def _passing(file: "ParquetFile", card: Card, lengths: LengthsOf) -> Passing:
+def _passing(file: "ParquetFile", card: Card, ruler: RulerOf) -> Passing:
     is_large = _bytes_of_content(file) > KEYS_IN_MEMORY
-    return Passing(card.rows, lambda numbers: parquet.at(file, numbers), lengths=lengths, is_large=is_large)
+    return Passing(card.rows, lambda numbers: parquet.at(file, numbers), ruler=ruler, is_large=is_large)
 
 
 def _bytes_of_content(file: "ParquetFile") -> int:
@@ -276,35 +278,46 @@ class _Undone:
             self.sentences.append(f"{what}: {' '.join(error.problems)}")
 
 
-def _lengths_of(
-    datasets: Datasets, card: Card, tokenizer: TokenizerOf | None, undone: _Undone, should_stop: Callable[[], bool]
-) -> LengthsOf:
-    """Token lengths by base model, counted once each; None where the model's tokenizer cannot be had, which is noted."""
-    known: dict[str, Lengths | None] = {}
+def _rulers(tokenizer: TokenizerOf | None, undone: _Undone) -> RulerOf:
+    """What measures rows, by base model, one for each; where rows cannot be measured, that is noted once."""
 
-    def lengths(base_model: str) -> Lengths | None:
-        if base_model not in known:
-            known[base_model] = None
-            if tokenizer and base_model:
-                with undone.noted("Tokens were not counted"):
-                    known[base_model] = token_lengths(
-                        datasets, card.id, card.version, tokenizer(base_model), progress=lambda share: _stop_if(should_stop)
-                    )
-        return known[base_model]
+    @cache
+    def ruler(base_model: str) -> Ruler:
+        if tokenizer and base_model:
+            with undone.noted(NOT_COUNTED):
+                return _heeding(tokenizer(base_model), undone)
+        return lambda record: None
 
-    return lengths
+    return ruler
+
+
+def _heeding(tokenizer: "PreTrainedTokenizerBase", undone: _Undone) -> Ruler:
+    """Measures rows until there is one that it cannot."""
+    failed = False
+
+    def measure(record: Record) -> RowLength | None:
+        nonlocal failed
+        if not failed:
+            with undone.noted(NOT_COUNTED):
+                return row_length(record, tokenizer)
+            failed = True
+        return None
+
+    return measure
 
 
 class _Painter:
     """Gathers what the pictures need, in bounded memory."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, ruler: Ruler) -> None:
+        self._ruler = ruler
         self._every = max(1, math.ceil(rows / PROMPTS))
         self._characters: Counter[int] = Counter()
         self._tasks: Counter[str] = Counter()
         self._ways: Counter[str] = Counter()
         self._labels = LabelCounts()
         self._prompts: list[str] = []
+        self._tokens: list[int] = []
 
     def see(self, row: Row) -> None:
         self._characters[int(BARS_PER_DOUBLING * math.log2(max(row.characters, 1)))] += 1
@@ -315,10 +328,12 @@ class _Painter:
         self._labels.see(row)
         if (row.number - 1) % self._every == 0:
             self._prompts.append(prompt_of(row.record)[:2000])
+            if length := self._ruler(row.record):
+                self._tokens.append(length.tokens)
 
-    def pictures(self, lengths: Lengths | None) -> Pictures:
+    def pictures(self) -> Pictures:
         return Pictures(
-            characters=dict(sorted(self._characters.items())), tokens=[row.tokens for row in lengths.measured] if lengths else [],
+            characters=dict(sorted(self._characters.items())), tokens=self._tokens,
             tasks=dict(self._tasks.most_common(TASKS_SHOWN)), ways=dict(self._ways.most_common()),
             labels={task: _counts(labels) for task, labels in self._labels.by_task().items()},
             prompts=prompt_map(self._prompts),

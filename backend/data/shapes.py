@@ -20,7 +20,7 @@ from backend.data.records import Message, Record, RecordKind
 from backend.errors import UserError
 from backend.settings import Settings
 
-Shape = Literal["alpaca", "prompt_completion", "messages", "sharegpt", "preferences", "text"]
+Shape = Literal["alpaca", "prompt_completion", "messages", "sharegpt", "preferences", "unpaired", "text"]
 
 
 class Role(NamedTuple):
@@ -55,6 +55,12 @@ ROLES: dict[Shape, dict[str, Role]] = {
         "margin": Role(False, "How much better it is: a number."),
         "system": Role(False, "How the assistant should behave."),
     },
+    "unpaired": {
+        "prompt": Role(True, "What was asked: a text, or a list of turns."),
+        "completion": Role(True, "An answer to it: a text, a turn, or a list of turns."),
+        "label": Role(True, "Whether the answer is good: true or false."),
+        "system": Role(False, "How the assistant should behave."),
+    },
     "text": {"text": Role(True, "A text to go on from, as it is.")},
 }
 
@@ -84,7 +90,8 @@ class Mapping(Settings):
     @property
     def record(self) -> RecordKind:
         """The kind of record its rows become."""
-        return self.shape if self.shape in ("text", "preferences") else "messages"  # type: ignore[return-value]
+        kinds: dict[str, RecordKind] = {"text": "text", "preferences": "preferences", "unpaired": "preferences"}
+        return kinds.get(self.shape, "messages")
 
 
 class RowProblem(Exception):
@@ -109,7 +116,7 @@ def guess_mapping(rows: list[dict[str, Any]]) -> Mapping | None:
     Up to 200 rows are looked at.
     """
     columns = _Columns(rows[:200])
-    for guess in (_guess_preferences, _guess_turns, _guess_alpaca, _guess_prompt_completion, _guess_text):
+    for guess in (_guess_preferences, _guess_unpaired, _guess_turns, _guess_alpaca, _guess_prompt_completion, _guess_text):
         if mapping := guess(columns):
             return mapping
     return None
@@ -167,6 +174,9 @@ class _Columns:
         values = self._values[column]
         return sum(isinstance(value, str) for value in values) >= len(values) / 2
 
+    def is_true_or_false(self, column: str) -> bool:
+        return all(_plain(value) in ("true", "false") for value in self._values[column])
+
     def turns(self) -> Iterator[tuple[str, str]]:
         """Each column of turns, with the key that says who speaks: `role` or `from`."""
         for column in self._values:
@@ -189,6 +199,15 @@ def _guess_preferences(columns: _Columns) -> Mapping | None:
         return None
     prompt = columns.named("conversations") or columns.playing("prompt", turns=True) or columns.playing("prompt") or columns.playing("instruction")
     return _mapping(columns, "preferences", prompt=prompt, chosen=chosen, rejected=rejected, margin=columns.named("margin"))
+
+
+def _guess_unpaired(columns: _Columns) -> Mapping | None:
+    """As TRL calls it: one answer, and whether it is good."""
+    prompt, completion = (columns.playing(role, turns=True) or columns.playing(role) for role in ("prompt", "completion"))
+    label = columns.named("label")
+    if not (prompt and completion and label and columns.is_true_or_false(label)):
+        return None
+    return _mapping(columns, "unpaired", prompt=prompt, completion=completion, label=label)
 
 
 def _guess_turns(columns: _Columns) -> Mapping | None:
@@ -278,6 +297,14 @@ def _preference(values: dict[str, Any], columns: dict[str, str]) -> Record:
     return record if margin in (None, "") else {**record, "margin": _number(margin)}  # type: ignore[typeddict-item,return-value]
 
 
+def _unpaired(values: dict[str, Any], columns: dict[str, str]) -> Record:
+    """A ranking of one answer: a bad one stands second, behind one that nobody gave."""
+    prompt = _system(values, columns) + turns_in(values, columns["prompt"], by="user")
+    answer = turns_in(values, columns["completion"], by="assistant")
+    conversation(prompt + answer)
+    return {"prompt": prompt, "answers": [answer], "ranks": [1 if _is_good(values.get(columns["label"])) else 2]}
+
+
 def pair_of(values: dict[str, Any], columns: dict[str, str]) -> tuple[list[Message], list[Message], list[Message]]:
     """(prompt, chosen, rejected) as TRL and LLaMA-Factory write them, the prompt apart or as what both conversations begin with.
 
@@ -351,12 +378,24 @@ def _number(value: Any) -> float:
     return number
 
 
+def _is_good(label: Any) -> bool:
+    good = {"true": True, "1": True, "false": False, "0": False}.get(_plain(label))
+    if good is None:
+        raise RowProblem(f'has "{str(label)[:40]}" where the label should be true or false')
+    return good
+
+
+def _plain(value: Any) -> str:
+    return str(value).strip().casefold()
+
+
 _RECORDS: dict[Shape, Callable[[dict[str, Any], dict[str, str]], Record]] = {
     "alpaca": _alpaca,
     "prompt_completion": _prompt_completion,
     "messages": _messages,
     "sharegpt": _sharegpt,
     "preferences": _preference,
+    "unpaired": _unpaired,
     "text": _plain_text,
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from backend.data.chat_template import written
+from backend.data.chat_template import all_written, written
 from backend.data.records import Record
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def encode_messages(messages: Sequence[Message], tokenizer: "PreTrainedTokenizer
     """A conversation as tokens, every assistant turn trained."""
     if _fakes_a_turn(messages, tokenizer):
         return _encode_apart(messages, tokenizer)
-    whole = written(messages, tokenizer)
-    spans = _assistant_spans(messages, whole, tokenizer)
+    whole, spans = _with_assistant_spans(messages, tokenizer)
     tokens = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     trained = [any(start <= begin < end for start, end in spans) for begin, _ in tokens["offset_mapping"]]
     return Encoded(tokens["input_ids"], trained)
@@ -78,18 +77,19 @@ def ids_of_length(text: str, count: int, tokenizer: "PreTrainedTokenizerBase") -
     return (ids * count)[:count]
 
 
-def _assistant_spans(messages: Sequence[Message], whole: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int]]:
-    """Where in the rendered conversation each assistant turn stands, as character ranges."""
-    spans = []
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        before = written(messages[:turn], tokenizer, answer_next=True)
-        after = written(messages[: turn + 1], tokenizer)
+def _with_assistant_spans(
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", *, answer_next: bool = False
+) -> tuple[str, list[tuple[int, int]]]:
+    """The rendered conversation, and where in it each assistant turn stands, as character ranges."""
+    turns = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
+    asked = [(messages, answer_next), *((messages[:turn], True) for turn in turns), *((messages[: turn + 1], False) for turn in turns)]
+    whole, *texts = all_written(asked, tokenizer)
+    return whole, [
+        (len(before), len(after))
+        for before, after in zip(texts[: len(turns)], texts[len(turns) :], strict=True)
         # some templates write earlier turns differently once later ones follow; those turns cannot be trained on
-        if whole.startswith(before) and whole.startswith(after):
-            spans.append((len(before), len(after)))
-    return spans
+        if whole.startswith(before) and whole.startswith(after)
+    ]
 
 
 def _fakes_a_turn(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> bool:
@@ -115,8 +115,7 @@ def _pieces(
     """
     contents = {SENTINEL.format(turn): message["content"] for turn, message in enumerate(messages)}
     stand_ins = [{**message, "content": mark} for message, mark in zip(messages, contents, strict=True)]
-    whole = written(stand_ins, tokenizer, answer_next=answer_next)
-    spans = _assistant_spans(stand_ins, whole, tokenizer)
+    whole, spans = _with_assistant_spans(stand_ins, tokenizer, answer_next=answer_next)
     edges = sorted({0, len(whole), *chain.from_iterable(spans)})
     pieces = []
     for begin, end in pairwise(edges):

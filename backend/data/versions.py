@@ -17,7 +17,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,15 +117,17 @@ class Datasets:
         card = self.card(id, version)  # what is missing is said now, and not at the first record
         return self._iterate(card)
 
-    def proven(self, id: str, version: int | None = None) -> Sequence[Record]:
+    def proven(self, id: str, version: int | None = None, *, before_each: Callable[[], None] = lambda: None) -> Sequence[Record]:
         """Every record, once they have proved to be what was saved: a file changed by other hands is another version.
 
-        Raises `UserError` where they are not.
+        `before_each` may break off the reading by raising. Raises `UserError` where they are not what was saved.
         """
         card, sha256 = self.card(id, version), hashlib.sha256()
-        records = list(self._iterate(card))
-        for each in records:
+        records: list[Record] = []
+        for each in self._iterate(card):
+            before_each()
             sha256.update(content(each))
+            records.append(each)
         if sha256.hexdigest() != card.sha256:
             raise UserError(
                 f'The rows of "{card.name}", version {card.version}, are not those that were saved: the file was changed since. '
@@ -226,18 +228,30 @@ class NewVersion:
         guidelines: dict[str, str] | None = None, left_out: dict[str, int] | None = None, notes: dict[str, int] | None = None,
         again: bool = False,
     ) -> Card:
-        """Make what was written a version. Gives back the version there is where the same rows are saved already."""
+        """Make what was written a version. Gives back the version there is where the same rows are saved already.
+
+        Without `guidelines` those of the version before go on: they belong to the data set.
+        """
         if not self._made:
             raise UserError(f'"{self._name}" has no rows. Add at least one, then save.')
         self._writer.finish()
+        before = self._before(of)
+        if guidelines is None:
+            guidelines = before.guidelines if before else {}
         card = Card(
             id=of or "", name=self._name, version=0, record=self._record, shape=shape or self._record, rows=self._made.total(),
             sha256=self._sha256.hexdigest(), about_sha256=self._about.hexdigest(), made=dict(self._made), source=source,
-            guidelines=guidelines or {}, left_out=left_out or {}, notes=notes or {},
+            guidelines=guidelines, left_out=left_out or {}, notes=notes or {},
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
         same = None if again else self._same(card)
-        return same or self._put_in_place(card)
+        return same or self._put_in_place(card, before.id if before else new_id(card.name))
+
+    def _before(self, of: str | None) -> Card | None:
+        """The newest version of the data set this is one of: the one that is named, else the one of its name."""
+        if of:
+            return self._datasets.card(of)
+        return next((card for card in self._datasets.list() if card.name == self._name), None)
 
     def _same(self, card: Card) -> Card | None:
         """The version there already is of these rows: the newest of the data set it belongs to, or any under its name.
@@ -253,10 +267,8 @@ class NewVersion:
                 return other
         return None
 
-    def _put_in_place(self, card: Card) -> Card:
+    def _put_in_place(self, card: Card, id: str) -> Card:
         """Move the rows to their place and write the card, which makes the version be there."""
-        namesakes = (other.id for other in self._datasets.list() if other.name == card.name)
-        id = card.id or next(namesakes, None) or new_id(card.name)
         folder = self._datasets.root / id
         folder.mkdir(exist_ok=True)
         rows = _claim(folder)

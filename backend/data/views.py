@@ -107,7 +107,7 @@ def token_lengths(
     records = datasets.sample(id, version, limit=limit)
     measured: dict[int, RowLength] = {}
     for number in _spread(len(records)):
-        measured[number] = _length(encode(records[number], tokenizer))
+        measured[number] = row_length(records[number], tokenizer)
         if progress and len(measured) % 50 == 0:
             progress(len(measured) / len(records))
         if len(measured) >= FEWEST_MEASURED and time.monotonic() > until:
@@ -124,7 +124,9 @@ def _spread(count: int) -> Iterator[int]:
             yield place
 
 
-def _length(encoded: Encoded) -> RowLength:
+def row_length(record: Record, tokenizer: "PreTrainedTokenizerBase") -> RowLength:
+    """How long a record is as the model sees it, uncut. Raises `UserError` where the chat template does not fit it."""
+    encoded = encode(record, tokenizer)
     first = encoded.trained.index(True) if True in encoded.trained else len(encoded.ids)
     return RowLength(len(encoded.ids), first)
 

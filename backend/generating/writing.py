@@ -18,6 +18,7 @@ from backend.generating.generation import Candidate, Generation, attempts_of
 from backend.generating.tasks import read_seeds
 from backend.generating.writers import Stopped, open_writer
 from backend.jobs import Means
+from backend.models import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,6 @@ def _nearer(one: Nearest | None, other: Nearest | None) -> Nearest | None:
 
 
 def _in_a_sentence(error: Exception) -> str:
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return 'There is not enough memory for so many prompts at once. Lower "Prompts at once", or choose a smaller model.'
     return f"The generation met a fault ({type(error).__name__}). The details are in the log; resume to try again."

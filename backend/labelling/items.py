@@ -10,8 +10,8 @@ Nobody sees who made an answer: that stays in `Candidate.made`, which no page is
 
 import random
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -138,7 +138,7 @@ class Workload:
 
 
 class Labels:
-    """Batches, the items in them, and what people said of each. Everything said is kept; what is taken back is marked so."""
+    """Batches, the items in them, and what people said of each. All that is said is kept; taking it back is a record of its own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -169,12 +169,15 @@ class Labels:
                 (batch.id, number, orjson.dumps({"prompt": item.prompt, "candidates": [vars(each) for each in item.candidates]}).decode())
                 for number, item in enumerate(items)
             ])  # fmt: skip
-            db.executemany(
-                "INSERT INTO label_votes (batch, item, annotator, verdict, ranks, strength, shown, repeat, seconds, at, undone) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",  # of two by one person the first is kept
-                [(batch.id, vote.item, _named(vote.annotator), vote.verdict, orjson.dumps(vote.ranks).decode(), vote.strength,
-                  orjson.dumps(vote.shown).decode(), vote.repeat, vote.seconds, vote.at or time.time(), vote.undone) for vote in votes],
-            )  # fmt: skip
+            for vote in _each_once(votes):
+                kept = db.execute(
+                    "INSERT INTO label_votes (batch, item, annotator, verdict, ranks, strength, shown, repeat, seconds, at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (batch.id, vote.item, vote.annotator, vote.verdict, orjson.dumps(vote.ranks).decode(), vote.strength,
+                     orjson.dumps(vote.shown).decode(), vote.repeat, vote.seconds, vote.at or time.time()),
+                )  # fmt: skip
+                if vote.undone:
+                    db.execute("INSERT INTO label_undos VALUES (?, ?)", (kept.lastrowid, vote.undone))
         return batch
 
     def batches(self) -> list[Batch]:
@@ -251,7 +254,7 @@ class Labels:
                 (shown.batch, shown.item, person),
             ).fetchone()
             there = db.execute(
-                "SELECT 1 FROM label_votes WHERE batch = ? AND item = ? AND annotator = ? AND repeat = ? AND undone = 0",
+                "SELECT 1 FROM label_said WHERE batch = ? AND item = ? AND annotator = ? AND repeat = ? AND undone = 0",
                 (shown.batch, shown.item, person, shown.repeat),
             ).fetchone()
             if there and lease is None:
@@ -277,7 +280,7 @@ class Labels:
                 "SELECT repeat, until FROM label_leases WHERE batch = ? AND item = ? AND annotator = ?", (batch, number, person)
             ).fetchone()
             answered = db.execute(
-                "SELECT 1 FROM label_votes WHERE batch = ? AND item = ? AND annotator = ? AND undone = 0", (batch, number, person)
+                "SELECT 1 FROM label_said WHERE batch = ? AND item = ? AND annotator = ? AND undone = 0", (batch, number, person)
             ).fetchone()
         if lease is None and answered:
             return None
@@ -295,7 +298,7 @@ class Labels:
             return _turn(db, batch, _named(annotator))
 
     def undo(self, batch: str, annotator: str, *, turn: int | None = None, now: float | None = None) -> Shown | None:
-        """Take back the newest answer that stands and show its item again; the record of it stays, marked as taken back.
+        """Take back the newest answer that stands and show its item again. Its record stays; that it is taken back is another.
 
         With `turn` only if nothing was said or taken back since, so that what is asked twice is done once. None where there
         is nothing to take back.
@@ -304,13 +307,13 @@ class Labels:
         person = _named(annotator)
         with self._store.changing() as db:
             last = db.execute(
-                "SELECT id, item, repeat FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 ORDER BY id DESC LIMIT 1",
+                "SELECT id, item, repeat FROM label_said WHERE batch = ? AND annotator = ? AND undone = 0 ORDER BY id DESC LIMIT 1",
                 (batch, person),
             ).fetchone()
             if last is None or turn not in (None, _turn(db, batch, person)):
                 return None
             id, number, repeat = last
-            db.execute("UPDATE label_votes SET undone = ? WHERE id = ?", (now, id))
+            db.execute("INSERT INTO label_undos VALUES (?, ?)", (id, now))
             db.execute("DELETE FROM label_leases WHERE batch = ? AND annotator = ?", (batch, person))
             db.execute("INSERT INTO label_leases VALUES (?, ?, ?, ?, ?)", (batch, number, person, now + LEASE_SECONDS, repeat))
         return self._shown(batch, number, person, bool(repeat), now)
@@ -320,7 +323,7 @@ class Labels:
         person = _named(annotator)
         with self._store.reading() as db:
             said = db.execute(
-                "SELECT verdict, seconds FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 AND repeat = 0", (batch, person)
+                "SELECT verdict, seconds FROM label_said WHERE batch = ? AND annotator = ? AND undone = 0 AND repeat = 0", (batch, person)
             ).fetchall()
             left = db.execute(_OPEN.replace("SELECT number", "SELECT count(*)"), {"batch": batch, "person": person}).fetchone()[0]
         times = sorted(seconds for verdict, seconds in said if verdict != "skipped")
@@ -333,7 +336,7 @@ class Labels:
         person = _named(annotator)
         with self._store.reading() as db:
             said = db.execute(
-                "SELECT verdict, repeat, seconds FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0", (batch, person)
+                "SELECT verdict, repeat, seconds FROM label_said WHERE batch = ? AND annotator = ? AND undone = 0", (batch, person)
             ).fetchall()
             who = {"batch": batch, "person": person}
             (fresh,) = db.execute(f"SELECT count(*) FROM ({_OPEN})", who).fetchone()
@@ -376,7 +379,7 @@ class Labels:
         """Every vote whole, in the order they were cast; with `undone` also those taken back."""
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT item, annotator, verdict, ranks, strength, shown, repeat, seconds, at, undone FROM label_votes "
+                "SELECT item, annotator, verdict, ranks, strength, shown, repeat, seconds, at, undone FROM label_said "
                 "WHERE batch = ? AND (undone = 0 OR ?) ORDER BY id", (batch, undone)
             ).fetchall()
         return [
@@ -413,14 +416,14 @@ class Labels:
         """(item, annotator, verdict, ranks by candidate, repeat, order shown) of what stands, in the order it was said."""
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT item, annotator, verdict, ranks, repeat, shown FROM label_votes WHERE batch = ? AND undone = 0 ORDER BY id", (batch,)
+                "SELECT item, annotator, verdict, ranks, repeat, shown FROM label_said WHERE batch = ? AND undone = 0 ORDER BY id", (batch,)
             ).fetchall()
         return [(item, who, verdict, orjson.loads(ranks), repeat, orjson.loads(order)) for item, who, verdict, ranks, repeat, order in rows]
 
     def _repeat_due(self, db: Any, batch: str, person: str) -> tuple[int, int] | None:
         """An item to be asked again: one for about every twenty answered, one that was answered a while ago."""
         said = db.execute(
-            "SELECT item, repeat FROM label_votes WHERE batch = ? AND annotator = ? AND undone = 0 AND (repeat OR verdict <> 'skipped') "
+            "SELECT item, repeat FROM label_said WHERE batch = ? AND annotator = ? AND undone = 0 AND (repeat OR verdict <> 'skipped') "
             "ORDER BY id", (batch, person),
         ).fetchall()
         once, again = [item for item, repeat in said if not repeat], {item for item, repeat in said if repeat}
@@ -444,8 +447,8 @@ class Labels:
 
 
 _UNSAID = """SELECT number FROM label_items WHERE batch = :batch
- AND number NOT IN (SELECT item FROM label_votes WHERE batch = :batch AND annotator = :person AND undone = 0)"""
-_OPINIONS = """(SELECT count(DISTINCT annotator) FROM label_votes
+ AND number NOT IN (SELECT item FROM label_said WHERE batch = :batch AND annotator = :person AND undone = 0)"""
+_OPINIONS = """(SELECT count(DISTINCT annotator) FROM label_said
  WHERE batch = :batch AND item = number AND undone = 0 AND repeat = 0 AND verdict <> 'skipped')"""
 _LOOKS = "(SELECT count(*) FROM label_leases WHERE batch = :batch AND item = number AND annotator <> :person AND repeat = 0)"
 _OVERLAP = "(SELECT overlap FROM label_batches WHERE id = :batch)"
@@ -455,9 +458,21 @@ _OPEN = f"{_UNSAID} AND {_OPINIONS} + {_LOOKS} < {_OVERLAP}"  # those of them th
 
 def _turn(db: Any, batch: str, person: str) -> int:
     said, undone = db.execute(
-        "SELECT count(*), count(CASE WHEN undone > 0 THEN 1 END) FROM label_votes WHERE batch = ? AND annotator = ?", (batch, person)
+        "SELECT count(*), count(CASE WHEN undone > 0 THEN 1 END) FROM label_said WHERE batch = ? AND annotator = ?", (batch, person)
     ).fetchone()
     return said + undone
+
+
+def _each_once(votes: Iterable[Said]) -> Iterator[Said]:
+    """Of what one person said of one item the first that stands, and all that was taken back."""
+    standing = set()
+    for vote in votes:
+        person = _named(vote.annotator)
+        said = (vote.item, person, vote.repeat)
+        if vote.undone or said not in standing:
+            yield replace(vote, annotator=person)
+        if not vote.undone:
+            standing.add(said)
 
 
 def _item(kept: str) -> Item:

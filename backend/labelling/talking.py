@@ -2,13 +2,14 @@
 
     votes = ChatVotes(store)
     votes.cast("talk-1a2b3c", 0, left, right, verdict="left", annotator="ada")       committed when this returns
-    votes.undo("talk-1a2b3c", "ada")                                                 and its record stays, marked
+    votes.undo("talk-1a2b3c", "ada")                                                 and its record stays
     votes.votes()                                                                    for the scoreboard, and for rows to learn from
 
 A vote keeps copies of what it is about: a conversation that is cleared or answered anew later takes nothing from it.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,7 +58,7 @@ class ChatVote:
 
 
 class ChatVotes:
-    """All votes cast in chat. Everything cast is kept; what is taken back is marked so."""
+    """All votes cast in chat. All that is cast is kept; taking it back is a record of its own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -69,7 +70,10 @@ class ChatVotes:
             raise UserError('Say who votes first: write a name into "You vote as".')
         vote = ChatVote(talk, turn, left.read, left.candidate, right.candidate, verdict, left.read == right.read, person, time.time())
         with self._store.changing() as db:
-            db.execute("UPDATE chat_votes SET undone = ? WHERE talk = ? AND turn = ? AND annotator = ? AND undone = 0", (vote.at, talk, turn, person))
+            db.execute(
+                "INSERT INTO chat_undos SELECT id, ? FROM chat_said WHERE talk = ? AND turn = ? AND annotator = ? AND undone = 0",
+                (vote.at, talk, turn, person),
+            )
             db.execute(
                 f"INSERT INTO chat_votes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (talk, turn, _json(vote.prompt), _json(vars(vote.left)), _json(vars(vote.right)), verdict, vote.same_history, person, vote.at),
@@ -80,29 +84,32 @@ class ChatVotes:
         """Take back the newest vote somebody cast in a conversation; None where none of theirs stands."""
         person = " ".join(annotator.split())[:80]
         with self._store.changing() as db:
-            row = db.execute(
-                f"UPDATE chat_votes SET undone = ? WHERE id = (SELECT max(id) FROM chat_votes WHERE talk = ? AND annotator = ? AND undone = 0) "
-                f"RETURNING {_COLUMNS}",
-                (time.time(), talk, person),
+            last = db.execute(
+                f"SELECT id, {_COLUMNS} FROM chat_said WHERE talk = ? AND annotator = ? AND undone = 0 ORDER BY id DESC LIMIT 1",
+                (talk, person),
             ).fetchone()
-        return _vote(row) if row else None
+            if last is None:
+                return None
+            id, *row = last
+            db.execute("INSERT INTO chat_undos VALUES (?, ?)", (id, time.time()))
+        return _vote(row)
 
     def count(self) -> int:
         """How many votes stand."""
         with self._store.reading() as db:
-            return db.execute("SELECT count(*) FROM chat_votes WHERE undone = 0").fetchone()[0]
+            return db.execute("SELECT count(*) FROM chat_said WHERE undone = 0").fetchone()[0]
 
     def votes(self) -> list[ChatVote]:
         """Every vote that stands, in the order they were cast."""
         with self._store.reading() as db:
-            rows = db.execute(f"SELECT {_COLUMNS} FROM chat_votes WHERE undone = 0 ORDER BY id").fetchall()
+            rows = db.execute(f"SELECT {_COLUMNS} FROM chat_said WHERE undone = 0 ORDER BY id").fetchall()
         return [_vote(row) for row in rows]
 
 
 _COLUMNS = "talk, turn, prompt, left_answer, right_answer, verdict, same_history, annotator, at"
 
 
-def _vote(row: tuple) -> ChatVote:
+def _vote(row: Sequence) -> ChatVote:
     talk, turn, prompt, left, right, verdict, same, annotator, at = row
     sides = [Candidate(**orjson.loads(side)) for side in (left, right)]
     return ChatVote(talk, turn, orjson.loads(prompt), *sides, verdict, bool(same), annotator, at)

@@ -134,7 +134,7 @@ def test_the_base_meets_the_newest_run_or_itself(studio):
 def test_a_refresh_keeps_the_choice_and_replaces_what_is_gone(studio):
     run = finished_run(studio.workspace, "a")
     talk = Talk()
-    left, right, _, _ = chat_tab.on_refresh(studio, talk, f"run:{run.id}", BASE)
+    left, right, *_ = chat_tab.on_refresh(studio, talk, f"run:{run.id}", BASE)
     assert (left["value"], right["value"]) == (f"run:{run.id}", BASE)
     left, right, *_ = chat_tab.on_refresh(studio, talk, "run:gone-123456", "run:gone-123456")
     assert (left["value"], right["value"]) == (BASE, f"run:{run.id}")
@@ -175,6 +175,7 @@ def test_locked_settings_are_the_left_ones_and_unlocked_each_its_own():
     assert (left.sampling.temperature, right.sampling.temperature, right.system) == (0.5, 1.5, "Be brief.")
 
 
+@pytest.mark.fault("temperature or length of an answer that cannot be")
 def test_every_wrong_setting_of_both_sides_is_named_at_once():
     with pytest.raises(UserError) as error:
         asks(form(left_temperature=-1, left_seed=None, right_max_tokens=0, right_top_p=2), same=False)
@@ -199,6 +200,7 @@ def test_a_model_reads_its_own_answers_and_no_notices():
     assert as_messages([Turn("a")], system="  ") == [{"role": "user", "content": "a"}]
 
 
+@pytest.mark.fault("markup and scripts in what users write")
 def test_text_travels_to_the_page_letter_by_letter():
     value = json.loads(json.dumps(shown([Turn(HOSTILE, HOSTILE)], empty="")))
     assert (value["turns"][0]["question"], value["turns"][0]["answer"]) == (HOSTILE, HOSTILE)
@@ -211,6 +213,7 @@ def test_a_question_goes_to_both_sides_and_empties_the_box(studio):
     assert [side.asked.speaker for side in talk.sides] == [BASE, "run:r"]
 
 
+@pytest.mark.fault("a prompt that is empty, 1 MB, or longer than the context")
 @pytest.mark.parametrize("prompt", ["", "  \n"])
 def test_nothing_is_asked_with_an_empty_box(studio, prompt):
     talk = Talk()
@@ -224,6 +227,7 @@ def test_a_question_during_an_answer_waits_in_the_box(studio):
     assert box == {"__type__": "update"} and "your text stays here" in hint and len(talk.left.turns) == 1
 
 
+@pytest.mark.fault("a prompt that is empty, 1 MB, or longer than the context")
 def test_a_megabyte_is_refused_with_its_size(studio):
     with pytest.raises(UserError, match="1,000,000 characters"):
         on_send(studio, talk=Talk(), prompt="x" * 1_000_000, same=True, **form())
@@ -238,6 +242,7 @@ def test_an_answer_grows_and_is_kept(studio):
     assert [message["content"] for message in studio.playground.heard[0][1]] == ["q", "a", "why?"]
 
 
+@pytest.mark.fault("stop mid-stream")
 def test_stop_keeps_what_was_said_and_leaves_the_model_alone(studio):
     talk = Talk(left=question(Turn("q")))
     stream = chat_tab.on_left_answer(studio, talk)
@@ -248,6 +253,7 @@ def test_stop_keeps_what_was_said_and_leaves_the_model_alone(studio):
     assert last["turns"][-1]["answer"] == "one two" and "stopped" in last["turns"][-1]["line"] and not talk.left.busy
 
 
+@pytest.mark.fault("stop mid-stream")
 def test_stop_before_the_answer_began_takes_the_question_back_from_the_model(studio):
     talk = Talk(left=question(Turn("q")))
     on_stop(studio, talk)
@@ -272,6 +278,7 @@ def test_clear_during_an_answer_leaves_nothing_behind(studio):
     assert [value["turns"] for value in stream] == [[]] and not talk.left.turns
 
 
+@pytest.mark.fault("stop mid-stream")
 def test_a_closed_tab_ends_the_answer(studio):
     talk = Talk(left=question(Turn("q")))
     stream = chat_tab.on_left_answer(studio, talk)
@@ -280,6 +287,7 @@ def test_a_closed_tab_ends_the_answer(studio):
     assert not talk.left.busy and talk.left.turns[-1].answer == "one"
 
 
+@pytest.mark.fault("one side of a chat fails")
 @pytest.mark.parametrize("fault, said", [
     (UserError("The run is gone.", "Choose another."), "The run is gone.\nChoose another."),
     (RuntimeError("secret path"), "This side met a fault (RuntimeError) and could not answer. The details are in the log."),
@@ -403,6 +411,7 @@ def test_a_system_prompt_of_one_side_only_makes_no_preference(studio):
     assert "had read different things" in vote(studio, talk, "left")["line"]
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_a_double_click_keeps_one_vote_and_another_button_replaces_it(studio):
     talk = Talk()
     ask(studio, talk, "one")

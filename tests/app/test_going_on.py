@@ -1,15 +1,19 @@
 """From one run to the next: what the Train tab is filled with, which buttons make sense, and what is said before a deletion."""
 
+import re
 from typing import Any
 
 import pytest
 
+from app.chat_tab import on_refresh, on_right
 from app.main import on_continue
 from app.runs_tab import on_ask_delete, on_open_relative, on_show, standing_html
 from app.studio import Studio
-from app.train_tab import can_chat, continue_button, form_continuing, spec_of
+from app.talk import Talk
+from app.train_tab import can_chat, continue_button, form_continuing, plan_html, spec_of
 from backend.data.versions import Card, Datasets
 from backend.engine import Engine
+from backend.plan import plan
 from backend.runs import Run, Runs
 from backend.specs import parse_spec
 from backend.workspace import Workspace
@@ -59,11 +63,37 @@ def test_the_button_says_what_one_goes_on_to(studio: Studio, dataset: Card) -> N
     assert not continue_button(taught, ended=False)["visible"]
 
 
+@pytest.mark.parametrize(("accuracy", "warns"), [(0.5, True), (0.59, True), (0.6, False), (0.92, False)])
+def test_the_page_warns_of_a_reward_model_that_is_hardly_better_than_a_coin(
+    accuracy: float, warns: bool, studio: Studio, dataset: Card
+) -> None:
+    judge = finished(studio, dataset, "judge <b>", "reward")
+    judge.events.append("evaluated", step=8, loss=0.5, seconds=1.0, metrics={"accuracy": accuracy}, units=100.0)
+    spec = {"data": {"id": dataset.id, "version": 1}, "objective": {"name": "ppo", "reward_run": judge.id}}
+    (told,) = re.findall(r'<p class="warn">(The reward model .*?)</p>', plan_html(plan(parse_spec(spec), studio.workspace)))
+    assert f"The reward model judge &lt;b&gt; prefers the better answer in {accuracy:.0%} of 100 held-out pairs" in told
+    assert ("little better than a coin" in told) == warns
+
+
 def test_what_is_not_filled_in_stays_as_it_is(studio: Studio, dataset: Card) -> None:
     taught = finished(studio, dataset, "taught")
     tabs, watched, setup, watch, name, rate = on_continue(studio, taught.id, None, names=["name", "training__learning_rate"])
     assert (tabs["selected"], watched, setup["visible"], watch["visible"], name) == ("train", None, True, False, "taught continued")
     assert rate == {"__type__": "update"}
+
+
+def test_chat_goes_on_from_the_run_on_the_right_once_it_has_ended(studio: Studio, dataset: Card) -> None:
+    taught = finished(studio, dataset, "taught")
+    assert on_right(studio, "base:starter")[1] is on_right(studio, "run:gone-123456")[1] is None
+    assert not on_right(studio, "base:starter")[0]["visible"]
+    button, run_id = on_right(studio, f"run:{taught.id}")
+    assert (button["value"], button["visible"], run_id) == ("Continue from taught", True, taught.id)
+    assert on_refresh(studio, Talk(), "base:starter", "base:starter")[-2:] == [button, taught.id]  # the newest run steps in on the right
+    assert on_refresh(studio, Talk(), f"run:{taught.id}", "base:other")[-1] == taught.id
+    tabs, *_, name, start = on_continue(studio, run_id, None, names=["name", "start_from"])
+    assert (tabs["selected"], name, start["value"]) == ("train", "taught continued", taught.id)
+    taught.events.append("queued")
+    assert not on_right(studio, f"run:{taught.id}")[0]["visible"]
 
 
 def test_a_deletion_says_who_stands_on_the_run(studio: Studio, dataset: Card) -> None:

@@ -1,5 +1,7 @@
 """Whole runs that learn from preferences, on a tiny model: DPO and a reward model, stopped, resumed and started from a run."""
 
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from backend import training
+from backend import policy_trainer, reference, training
 from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 from backend.judging import Judge
@@ -19,22 +21,12 @@ from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace
 from tests.conftest import save_conversations, starter_rows
+from tests.faults.survival import LONG
 
 
 @pytest.fixture(autouse=True)
 def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=4))
-
-
-@pytest.fixture
-def pairs(workspace: Workspace) -> Card:
-    """The starter's answers are better than their first lines."""
-    rows = []
-    for row in starter_rows(24):
-        question, answer = row["messages"]
-        short = {"role": "assistant", "content": answer["content"].split("\n")[0]}
-        rows.append({"prompt": [question], "answers": [[answer], [short]], "ranks": [1, 2], "margin": 0.5})
-    return Datasets(workspace).save(rows, name="pairs", record="preferences", source={"made": "for tests"})
 
 
 def spec_of(card: Card, objective: Any, *, method: Any = "lora", start_from: str | None = None, **training: Any) -> RunSpec:
@@ -68,8 +60,12 @@ def events(run: Run, kind: str) -> list[Any]:
     return [event for event in true_events(run.events.read()[0]) if event["kind"] == kind]
 
 
-def losses(run: Run) -> list[float]:
-    return [event["loss"] for event in events(run, "step")]
+def curve(run: Run) -> list[tuple[Any, ...]]:
+    """All that is told of steps and evaluations but their speed; compared to the last bit."""
+    return [
+        tuple(event.get(key) for key in ("kind", "step", "loss", "grad_norm", "learning_rate", "metrics", "margins"))
+        for kind in ("step", "evaluated") for event in events(run, kind)
+    ]  # fmt: skip
 
 
 def test_pairs_come_back_as_they_were_saved(workspace: Workspace, pairs: Card) -> None:
@@ -89,6 +85,27 @@ def test_every_method_learns_preferences_directly(method: str, workspace: Worksp
         assert held_out[-1]["loss"] < 0.6 and held_out[-1]["metrics"]["accuracy"] == 1.0 and held_out[-1]["metrics"]["margin"] > 0.2
 
 
+def test_what_the_answers_were_worth_before_is_asked_once_however_often_a_run_is_taken_up(
+    workspace: Workspace, pairs: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, logprobs = [], reference._logprobs
+    monkeypatch.setattr(reference, "_logprobs", lambda *what, **how: asked.append(len(what[2])) or logprobs(*what, **how))
+    run = Run.create(workspace, spec_of(pairs, "dpo"))
+    assert go(run, stop_after=2) == "stopped" and asked == [19, 5]  # those learnt from, and those held out
+    (kept,) = run.folder.rglob(reference.FILE)
+    made = kept.read_bytes()
+    assert go(run, stop_after=4) == "stopped" and go(run) == "done"
+    assert asked == [19, 5] and kept.read_bytes() == made
+
+
+@pytest.mark.parametrize("objective", ["reward", "dpo", "kto", "ppo"])
+def test_preferences_are_learnt_beside_a_base_in_4_bits(objective: str, workspace: Workspace, pairs: Card, dataset: Card) -> None:
+    few: dict[str, Any] = {"method": "qlora", "max_steps": 2, "evaluate_every": 2}
+    spec = by_trying(dataset, **few) if objective == "ppo" else spec_of(pairs, objective, **few)
+    for step in events(trained(workspace, spec), "step"):
+        assert math.isfinite(step["loss"]) and math.isfinite(step["grad_norm"]) and step["grad_norm"] > 0
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "adapter"])
 def test_a_reward_model_learns_what_is_preferred_and_keeps_its_head(method: str, workspace: Workspace, pairs: Card) -> None:
     run = trained(workspace, spec_of(pairs, {"name": "reward", "use_margin": False}, method=method, max_steps=60, learning_rate=3e-3))
@@ -100,16 +117,6 @@ def test_a_reward_model_learns_what_is_preferred_and_keeps_its_head(method: str,
     conversations = [[*row["prompt"], *answer] for row in Datasets(workspace).rows(pairs.id) for answer in row["answers"]]
     rewards = Judge(run).rewards(conversations)
     assert sum(better > worse for better, worse in zip(rewards[::2], rewards[1::2], strict=True)) >= 23
-
-
-@pytest.mark.parametrize("objective", ["dpo", "kto", "reward"])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(objective: str, workspace: Workspace, pairs: Card) -> None:
-    spec = spec_of(pairs, objective, method={"name": "lora", "dropout": 0.1})
-    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
-    assert go(broken, stop_after=3) == "stopped" and go(broken) == "done"
-    assert losses(broken) == losses(whole)
-    ours, theirs = (load_file(run.result / "adapter_model.safetensors") for run in (broken, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "prompt"])
@@ -182,15 +189,57 @@ def test_what_is_rewarded_becomes_likelier(objective: str, workspace: Workspace,
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
 
 
-@pytest.mark.parametrize(("method", "objective"), [("lora", "ppo"), ("full", "ppo"), ("lora", "rloo"), ("lora", "grpo")])
-def test_trying_goes_on_where_it_was_stopped(method: str, objective: str, workspace: Workspace, dataset: Card) -> None:
-    settings = {"name": objective, "kl_target": 1.0}
-    spec = by_trying(dataset, method={"name": "lora", "dropout": 0.1} if method == "lora" else method, objective=settings)
+FITTING = [
+    (objective, method) for objective in ("dpo", "kto", "reward", "ppo", "rloo", "grpo")
+    for method in ("full", "lora", "qlora", "prefix", "prompt", "adapter") if objective != "reward" or method not in ("prefix", "prompt")
+]  # fmt: skip
+SHORT = {
+    ("dpo", "lora"), ("dpo", "prefix"), ("kto", "prompt"), ("reward", "adapter"), ("ppo", "lora"), ("ppo", "full"), ("rloo", "prefix"),
+    ("grpo", "qlora"),
+}  # fmt: skip
+
+
+@pytest.mark.fault("stop, and go on")
+@pytest.mark.parametrize(("objective", "method"), [pair for pair in FITTING if LONG or pair in SHORT])
+def test_whatever_is_learnt_by_whatever_method_goes_on_as_if_it_had_not_been_stopped(
+    objective: str, method: str, workspace: Workspace, pairs: Card, dataset: Card
+) -> None:
+    dropout = {"dropout": 0.1} if "lora" in method else {}
+    settings: dict[str, Any] = {"method": {"name": method, **dropout}, "max_steps": 4, "evaluate_every": 4}
+    if objective in ("dpo", "kto", "reward"):
+        spec = spec_of(pairs, objective, **settings)
+    else:
+        spec = by_trying(dataset, objective={"name": objective, "kl_target": 1.0}, **settings)
     whole, broken = trained(workspace, spec), Run.create(workspace, spec)
     assert go(broken, stop_after=2) == "stopped" and go(broken) == "done"
-    assert [(step["loss"], step["metrics"]) for step in events(broken, "step")] == [(step["loss"], step["metrics"]) for step in events(whole, "step")]
+    assert curve(broken) == curve(whole)
     ours, theirs = (load_file(next(run.result.glob("*.safetensors"))) for run in (broken, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.fault("NaN or infinite loss or gradient")
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_trying_that_goes_astray_ends_in_words_and_goes_on_from_before(
+    method: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = by_trying(dataset, method=method, max_steps=3, evaluate_every=1)
+    monkeypatch.setattr(policy_trainer, "SAVING_SHARE", 1)  # a checkpoint after each round
+    whole, run = trained(workspace, spec), Run.create(workspace, spec)
+    updates, tokens = [], Scorer.tokens
+
+    def astray(scorer: Scorer, input_ids: torch.Tensor, labels: torch.Tensor) -> Any:
+        logprobs, hidden = tokens(scorer, input_ids, labels)
+        if torch.is_grad_enabled():
+            updates.append(len(input_ids))
+        return (logprobs * math.nan if len(updates) == 3 else logprobs), hidden  # in the third round
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "tokens", astray)
+        assert go(run) == "failed"
+    (finished,) = events(run, "finished")
+    assert finished["message"].startswith("Training went astray: the loss is nan") and "learning rate" in finished["message"]
+    assert "best weights so far are kept" in finished["message"] and len(events(run, "step")) == 2
+    assert go(run) == "done" and curve(run) == curve(whole)
 
 
 @pytest.mark.fault("out of memory")
@@ -245,6 +294,19 @@ def test_the_card_counts_the_head_and_the_time_of_answering(workspace: Workspace
     assert events(trained(workspace, spec_of(pairs, "reward", max_steps=2)), "prepared")[0]["trainable_parameters"] == with_head.trainable_parameters
     short, long = (plan(by_trying(dataset, objective={"answer_tokens": tokens}), workspace) for tokens in (8, 64))
     assert long.seconds > short.seconds and long.memory_bytes > short.memory_bytes
+
+
+def test_what_distance_costs_rises_while_answers_are_too_far_away_and_stays_where_nobody_asked(workspace: Workspace, dataset: Card) -> None:
+    def costs(**settings: Any) -> list[tuple[float, float]]:
+        objective = {"kl_coefficient": 0.05, "most_kl": None, **settings}
+        run = trained(workspace, by_trying(dataset, objective=objective, max_steps=6, evaluate_every=6, learning_rate=1e-2))
+        return [(step["metrics"]["KL"], step["metrics"]["KL coefficient"]) for step in events(run, "step")]
+
+    adaptive = costs(kl_target=0.01)
+    assert adaptive[0][1] == 0.05 and adaptive[-1][1] > 0.05
+    for (distance, cost), (_, then) in pairwise(adaptive):
+        assert then > cost if distance > 0.01 else then == max(0.05, then) <= cost
+    assert {cost for _, cost in costs()} == {0.05}
 
 
 def test_a_model_that_goes_too_far_is_stopped(workspace: Workspace, dataset: Card) -> None:

@@ -1,10 +1,14 @@
-"""The device: whose helpers there are when nobody multiplies."""
+"""The device: whose helpers there are when nobody multiplies, and whose memory what nobody holds is."""
 
+import ctypes
 import os
 import subprocess
 import sys
 
+import psutil
 import pytest
+
+from backend.device import trim_memory
 
 COUNTING = """
 import os, threading, torch
@@ -46,3 +50,13 @@ def test_helpers_stay_with_a_run_and_go_after_a_token_and_a_measurement() -> Non
     said = subprocess.run([sys.executable, "-c", COUNTING], capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
     product, token, step, measurement = map(int, said.stdout.split())
     assert (product, token, step, measurement) == (1, 0, 1, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library has no such call")
+def test_memory_that_nothing_holds_goes_back_to_the_system() -> None:
+    pieces = [bytearray(100_000) for _ in range(2000)]
+    pieces = pieces[::20]  # what is left stands between what is free
+    process = psutil.Process()
+    before = process.memory_info().rss
+    trim_memory()
+    assert before - process.memory_info().rss > 100_000_000 and len(pieces) == 100

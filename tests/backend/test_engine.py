@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from backend.engine import Engine
 from backend.errors import UserError
 from backend.runs import Run, Runs
 from backend.specs import RunSpec, parse_spec
+from backend.watching import DIED
 from backend.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,10 @@ def kinds(run: Run) -> list[str]:
     return [event["kind"] for event in run.events.read()[0]]
 
 
+def message(run: Run) -> str:
+    return run.events.read()[0][-1]["message"]  # type: ignore[typeddict-item]
+
+
 def starts(engine: Engine, *run_ids: str) -> list[str]:
     """The runs in the order in which they began."""
     began = {run_id: next(e["at"] for e in engine.runs.get(run_id).events.read()[0] if e["kind"] == "started") for run_id in run_ids}
@@ -84,6 +89,7 @@ def test_a_run_goes_from_the_click_to_its_result(engine: Engine, dataset: Card) 
     assert "CPU" in engine.status().device or engine.status().device
 
 
+@pytest.mark.fault("two starts at once")
 def test_of_two_runs_one_trains_and_the_other_waits(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
@@ -194,7 +200,7 @@ def test_a_failed_run_does_not_stop_the_queue(engine: Engine, dataset: Card, wor
     wait_for(lambda: engine.runs.get(third).status == "done")
     idle(engine)
     assert engine.runs.get(second).status == "failed"
-    assert "spec.json" in engine.runs.get(second).events.read()[0][-1]["message"]  # type: ignore[typeddict-item]
+    assert "spec.json" in message(engine.runs.get(second))
 
 
 @pytest.mark.fault("two studios on one workspace")
@@ -206,9 +212,85 @@ def test_a_second_studio_on_the_same_workspace_is_refused(engine: Engine, worksp
         "except UserError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith(f"Another studio works in {workspace.root}.")
-    with pytest.raises(UserError, match="Another studio"):
+    assert done.stdout.startswith(f"A studio works in {workspace.root} already.")
+    with pytest.raises(UserError, match="A studio works in"):
         Engine(workspace).start()
+
+
+def launch(workspace: Workspace, *words: str) -> subprocess.Popen:
+    """A command of the entry in a process of its own."""
+    command = [sys.executable, ROOT / "launch.py", "--no-venv", "--workspace", workspace.root, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_a_script_beside_an_open_studio_is_refused(engine: Engine, workspace: Workspace, dataset: Card, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(spec_for(dataset).model_dump_json())
+    engine.hold()
+    queued = engine.submit(spec_for(dataset))
+    before = engine.runs.get(queued).events.path.read_bytes()
+    for words in (("train", str(spec)), ("resume", queued)):
+        script = launch(workspace, *words)
+        _, said = script.communicate(timeout=60)
+        assert script.returncode == 1
+        assert said == f"A studio works in {workspace.root} already. Use that one, close it, or choose another --workspace.\n"
+    assert engine.runs.ids() == [queued] and engine.runs.get(queued).events.path.read_bytes() == before
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_of_two_scripts_that_resume_a_run_at_once_one_is_told_that_the_other_trains_it(workspace: Workspace, dataset: Card) -> None:
+    run = left_behind(workspace, dataset, "started", "finished")
+    scripts = [launch(workspace, "resume", run.id) for _ in range(2)]
+    ends = sorted((script.wait(120), *script.communicate()) for script in scripts)
+    assert [code for code, *_ in ends] == [0, 1]
+    assert ends[1][2] == 'Another process is training "run". Wait for it, or stop it there.\n'
+    assert run.status == "done" and kinds(run).count("step") == 2
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from backend.runs import Runs
+from backend.workspace import Workspace
+
+run = Runs(Workspace(Path(sys.argv[1]))).get(sys.argv[2])
+with run.take():
+    print("taken", flush=True)
+    if sys.stdin.readline():
+        run.events.append("finished", status="done")
+"""
+
+
+@contextmanager
+def another_process_has(run: Run) -> Iterator[subprocess.Popen]:
+    """A process that has a run until it is told that the run is done, or is killed."""
+    command = [sys.executable, "-c", ELSEWHERE, str(run.workspace.root), run.id]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "taken\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_a_run_that_another_process_has_is_passed_over(engine: Engine, dataset: Card) -> None:
+    engine.hold()
+    first, second = (engine.runs.get(engine.submit(spec_for(dataset))) for _ in range(2))
+    with another_process_has(first):
+        engine.go_on()
+        wait_for(lambda: second.status == "done")
+    assert kinds(first) == ["queued"]
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_a_run_that_is_done_by_its_turn_is_not_trained_again(engine: Engine, dataset: Card) -> None:
+    engine.hold()
+    run = engine.runs.get(engine.submit(spec_for(dataset)))
+    with another_process_has(run) as process:
+        process.communicate("done\n")
+    engine.go_on()
+    idle(engine)
+    assert kinds(run) == ["queued", "finished"]
 
 
 # ---- after a restart
@@ -218,7 +300,7 @@ def left_behind(workspace: Workspace, card: Card, *events: str) -> Run:
     """A run as a studio that has died left it."""
     run = Run.create(workspace, spec_for(card))
     for kind in events:
-        run.events.append(kind, resumed_from=0, device="", status="done", message="", step=0, loss=1.0)  # type: ignore[arg-type]
+        run.events.append(kind, resumed_from=0, device="", status="stopped", message="", step=3, loss=1.0)  # type: ignore[arg-type]
     return run
 
 
@@ -244,12 +326,17 @@ def recovered(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.mark.fault("the studio is started again")
-@pytest.mark.parametrize("last", ["started", "step", "saved", "sampled"])
-def test_a_run_cut_off_is_marked_interrupted(last: str, workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+@pytest.mark.parametrize(("last", "place"), [("started", "its beginning"), ("step", "its beginning"), ("saved", "step 3"), ("sampled", "its beginning")])
+@pytest.mark.parametrize("cause", ["", "a fault inside a library, signal 11"])
+def test_a_run_cut_off_is_marked_interrupted_with_what_is_known_of_it(
+    last: str, place: str, cause: str, workspace: Workspace, dataset: Card, recovered: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIED, cause)
     run = left_behind(workspace, dataset, "started", last)
     recovered()
     assert run.status == "interrupted"
-    assert run.events.read()[0][-1]["message"] == "The studio ended while this run was training."  # type: ignore[typeddict-item]
+    ended = f"The studio ended ({cause})" if cause else "The studio ended"
+    assert message(run) == f"{ended} while this run was training. Resume it to go on from {place}."
 
 
 def test_what_had_ended_is_left_as_it_was(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
@@ -266,6 +353,20 @@ def test_a_run_that_another_process_trains_is_left_alone(workspace: Workspace, d
         assert run.status == "running"
         with pytest.raises(UserError):
             Runs(workspace).delete(run.id)
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_what_waits_begins_when_another_process_has_ended(workspace: Workspace, dataset: Card, request: pytest.FixtureRequest) -> None:
+    there, waiting = left_behind(workspace, dataset, "started", "step"), left_behind(workspace, dataset)
+    with another_process_has(there):
+        engine: Engine = request.getfixturevalue("engine")
+        status = engine.status()
+        assert (status.state, status.doing, status.queued) == ("working", 'another process is training "run"', 1)
+        time.sleep(0.5)
+        assert (there.status, waiting.status) == ("running", "queued")
+    wait_for(lambda: waiting.status == "done")
+    assert there.status == "interrupted"
+    assert message(there) == "The other process ended while this run was training. Resume it to go on from its beginning."
 
 
 @pytest.mark.fault("the studio is started again")
@@ -309,6 +410,17 @@ def test_a_paused_queue_is_paused_after_a_restart_and_ends_no_run(workspace: Wor
     assert again.status().held == "You paused the queue." and again.status().queued == 1
     again.stop(waiting.id)
     assert waiting.status == "stopped" and again.status().queued == 0
+
+
+@pytest.mark.fault("the studio is started again")
+def test_a_queue_that_was_told_to_go_on_goes_on_after_a_restart(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
+    waiting = left_behind(workspace, dataset)
+    first = recovered()
+    first.hold()
+    first.go_on()
+    first._studio_lock.release()
+    again = recovered()
+    assert again.status().held == "" and list(again._queue.queue) == [waiting.id]
 
 
 def test_a_folder_that_is_no_run_harms_nobody(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:

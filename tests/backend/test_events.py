@@ -54,6 +54,7 @@ def test_a_line_being_written_waits_for_its_end(log: EventLog) -> None:
     assert log.read(after=cursor)[0] == [step(1, loss=2.0)]
 
 
+@pytest.mark.fault("the process is killed while an event is written")
 def test_the_torn_line_of_a_killed_writer_costs_only_itself(log: EventLog) -> None:
     log.append("queued")
     with log.path.open("ab") as file:
@@ -72,6 +73,7 @@ def test_a_line_that_is_no_event_is_passed_over(log: EventLog, line: bytes) -> N
     assert [e["kind"] for e in log.read()[0]] == ["queued", "step"]
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_is_never_written(log: EventLog, value: float) -> None:
     with pytest.raises(ValueError):

@@ -1,10 +1,13 @@
 """Answers: those the library would give, whoever shares the batch, and nobody's dice but our own."""
 
+import itertools
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -182,11 +185,13 @@ def test_a_stream_ends_with_the_whole_answer(playground: Playground, tokenizer: 
     assert all(reply.end == "" for reply in replies[:-1])
 
 
+@pytest.mark.fault("stop mid-stream")
 def test_a_stream_can_be_stopped(playground: Playground) -> None:
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=LENGTH), stopped=lambda: True)
     assert (last.tokens, last.end) == (1, "stopped")
 
 
+@pytest.mark.fault("a prompt that is empty, 1 MB, or longer than the context")
 def test_a_conversation_longer_than_the_model_reads_is_refused(playground: Playground) -> None:
     with pytest.raises(UserError, match=r"tokens long, and the model reads at most 512"):
         list(playground.stream(BASE, [{"role": "user", "content": "why? " * 600}], Sampling()))
@@ -266,8 +271,47 @@ def test_patience_has_its_bound() -> None:
     with turns.take():
         line.join_in("step", quick=False)
         line.join_in("token", quick=True)
-        wait_for(lambda: time.monotonic() - turns._patient[0] > 0.05)
+        wait_for(lambda: time.monotonic() - turns._patient[0].since > 0.05)
     assert line.finish() == ["step", "token"]
+
+
+def test_patience_that_runs_out_while_it_is_decided_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.repeat(0.0)  # at the clock
+    monkeypatch.setattr("backend.device.time", SimpleNamespace(monotonic=lambda: next(looks)))
+    turns = Turns(patience=1.0)
+    line = Line(turns)
+    with turns.take():
+        line.join_in("step", quick=False)
+        line.join_in("token", quick=True)
+        looks = itertools.chain([0.9], itertools.repeat(1.1))
+    assert line.finish() == ["token", "step"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer that breaks off waiting")
+def test_who_is_broken_off_while_waiting_is_waited_for_no_longer() -> None:
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    turns, let_go = Turns(), threading.Event()
+    line = Line(turns)
+    before = signal.signal(signal.SIGALRM, break_off)
+    try:
+        holder = threading.Thread(target=_hold, args=(turns, let_go))
+        holder.start()
+        wait_for(lambda: turns._holder)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt), turns.take():
+            pass
+        line.join_in("token", quick=True)
+        let_go.set()
+        assert line.finish() == ["token"]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _hold(turns: Turns, until: threading.Event) -> None:
+    with turns.take():
+        until.wait(timeout=10)
 
 
 def test_the_device_has_one_holder_at_a_time() -> None:

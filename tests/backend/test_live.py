@@ -16,6 +16,7 @@ from backend.errors import UserError
 from backend.events import ENDED
 from backend.inference import Playground, Shelf, Speaker
 from backend.jobs import Means
+from backend.models import STARTER
 from backend.runs import Run, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
@@ -47,6 +48,7 @@ def trained(workspace: Workspace, spec: RunSpec, *, meanwhile: Any = None) -> Ru
     return run
 
 
+@pytest.mark.fault("chat while training")
 @pytest.mark.parametrize("method", ["lora", "full", "prefix", "adapter"])
 def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomness(workspace: Workspace, dataset: Any, method: str) -> None:
     said: list[str] = []
@@ -141,3 +143,21 @@ class Hand:
 def is_on(model: Any) -> bool:
     parts = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
     return not getattr(model, "_adapters_disabled", False) and not any(part.disable_adapters for part in parts)
+
+
+@pytest.mark.parametrize(("method", "together"), [("lora", True), ("prefix", True), ("prompt", True), ("adapter", True), ("full", False)])
+def test_a_run_and_chat_stand_on_one_copy_of_the_base_and_the_base_stays_the_base(
+    workspace: Workspace, dataset: Any, method: str, together: bool
+) -> None:
+    base, said, shared = Speaker("base", STARTER), [], []
+
+    def ask_the_base(run: Run, playground: Playground) -> None:
+        while run.status not in ENDED:
+            said.append(playground.answer(base, QUESTION[0]["content"], sampling=Sampling(temperature=0, max_tokens=8)).text)
+            if playground.shelf.is_live(run.id):
+                one, other = (playground.shelf.get(speaker)[0] for speaker in (base, Speaker("run", run.id)))
+                shared.append(one.get_input_embeddings().weight is other.get_input_embeddings().weight)
+
+    trained(workspace, spec_of(dataset, method), meanwhile=ask_the_base)
+    assert len(set(said)) == 1 and len(said) > 1
+    assert set(shared) == {together}

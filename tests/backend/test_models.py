@@ -1,6 +1,7 @@
 """Models that cannot be loaded, or must not be, each refused in one sentence, and nothing of theirs is run."""
 
 import json
+import pickle
 import shutil
 import struct
 from collections.abc import Callable
@@ -65,8 +66,12 @@ def no_tokenizer(folder: Path) -> None:
         file.unlink()
 
 
-# unpickling this would make a file called RAN in the folder the tests run in
-DANGEROUS = b"cpathlib\nPath\n(S'RAN'\ntRctouch\n."
+class Trap:
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (Path("RAN"),)
+
+
+DANGEROUS = pickle.dumps(Trap())  # unpickling this makes a file called RAN in the folder the tests run in
 
 REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (shutil.rmtree, "There is no model folder"),
@@ -83,6 +88,7 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 @pytest.mark.parametrize(("break_it", "sentence"), REFUSED, ids=lambda value: value.__name__ if callable(value) else None)
 def test_a_broken_folder_is_refused_in_one_sentence(
     break_it: Callable[[Path], object], sentence: str, folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +103,7 @@ def test_a_broken_folder_is_refused_in_one_sentence(
     assert not list(folder.parent.rglob("RAN")) and not list(workspace.root.rglob("RAN"))
 
 
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 def test_all_that_is_wrong_is_said_at_once(folder: Path, workspace: Workspace) -> None:
     of_its_own_code(folder)
     cut_short(folder)
@@ -106,6 +113,7 @@ def test_all_that_is_wrong_is_said_at_once(folder: Path, workspace: Workspace) -
     assert len(refusal.value.problems) == 3
 
 
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 @pytest.mark.parametrize("what", ["the shape", "the weights"])
 def test_an_architecture_nobody_knows_is_refused(what: str, folder: Path, workspace: Workspace) -> None:
     change_json(folder / "config.json", model_type="quantum", architectures=["QuantumForCausalLM"])
@@ -115,6 +123,7 @@ def test_an_architecture_nobody_knows_is_refused(what: str, folder: Path, worksp
     assert len(refusal.value.problems) == 1
 
 
+@pytest.mark.fault("a model with code of its own")
 def test_code_beside_a_model_is_never_run_even_if_the_check_is_passed_by(folder: Path) -> None:
     of_its_own_code(folder)
     for load in (lambda: models.shape(folder), lambda: models.load(folder, torch.float32, device=CPU)):
@@ -123,24 +132,42 @@ def test_code_beside_a_model_is_never_run_even_if_the_check_is_passed_by(folder:
     assert not list(folder.rglob("RAN"))
 
 
+@pytest.mark.fault("a model with code of its own")
+def test_pickles_beside_a_model_are_never_opened(folder: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("training_args.bin", "optimizer.pt", "pytorch_model.bin", "adapter_model.bin", "tokenizer.pkl"):
+        (folder / name).write_bytes(DANGEROUS)
+    assert models.locate(str(folder), workspace) == folder
+    models.shape(folder)
+    models.load_tokenizer(folder)
+    models.load(folder, torch.float32, device=CPU)
+    assert not list(folder.rglob("RAN"))
+    pickle.loads(DANGEROUS)
+    assert (folder / "RAN").exists(), "opened, they would have run"
+
+
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 def test_a_damaged_tokenizer_is_refused(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="The tokenizer of fragile cannot be loaded"):
         models.load_tokenizer(folder)
 
 
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 @pytest.mark.parametrize("name", ["", "no such thing", "../..", "/", "a/b/c", "~nobody/x"])
 def test_a_name_of_nothing_is_refused(name: str, workspace: Workspace) -> None:
     with pytest.raises(UserError):
         models.locate(name, workspace)
 
 
+@pytest.mark.fault("a hub id while offline")
 def test_a_hub_that_cannot_be_reached_costs_one_sentence(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="somebody/something could not be had from the hub") as refusal:
         models.locate("somebody/something", workspace)
     assert len(refusal.value.problems) == 1
 
 
+@pytest.mark.fault("no tokenizer files; no chat template; no pad token")
 def test_a_model_without_a_chat_template_gets_the_common_one(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     tokenizer = models.load_tokenizer(folder)
@@ -150,6 +177,7 @@ def test_a_model_without_a_chat_template_gets_the_common_one(folder: Path) -> No
     ]
 
 
+@pytest.mark.fault("no tokenizer files; no chat template; no pad token")
 def test_a_model_without_a_pad_token_pads_with_its_end(folder: Path) -> None:
     values = json.loads((folder / "tokenizer_config.json").read_text())
     del values["pad_token"]
@@ -187,6 +215,7 @@ def test_an_answer_ends_with_a_token_that_ends_answers_even_without_a_template_o
     assert tokenizer.eos_token_id in learnt
 
 
+@pytest.mark.fault("no tokenizer files; no chat template; no pad token")
 def test_a_tokenizer_without_an_end_token_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="end token"):
         models.load_tokenizer(bare(folder, eos=None))
@@ -209,6 +238,7 @@ def test_gpt_2_has_a_shape_too() -> None:
     assert [(p.path, p.inputs, p.outputs) for p in shape.targets("attention")] == [("attn.c_attn", 16, 48), ("attn.c_proj", 16, 16)]
 
 
+@pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
 def test_whole_safetensors_are_told_from_others(tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file({"a": torch.ones(3), "b": torch.ones(0)}, file, metadata={"format": "pt"})

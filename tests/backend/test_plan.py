@@ -131,6 +131,7 @@ def test_a_prompt_asked_twice_is_not_held_out_from_itself(workspace: Workspace) 
     assert (len(made.train), len(made.validation)) in {(12, 3), (8, 7)}  # 3 of 10 prompts, with or without the repeated one
 
 
+@pytest.mark.fault("prompts longer than the maximum")
 def test_rows_cut_and_left_out_are_counted(workspace: Workspace) -> None:
     def row(prompt_words: int, answer_words: int, n: int) -> dict:
         turns = (("user", f"{n} " + "why " * prompt_words), ("assistant", "so " * answer_words))
@@ -143,6 +144,7 @@ def test_rows_cut_and_left_out_are_counted(workspace: Workspace) -> None:
     assert planned.left_out == {"nothing of its answer is left within 64 tokens": 4}
 
 
+@pytest.mark.fault("prompts longer than the maximum")
 def test_when_nothing_is_left_the_reason_is_said(workspace: Workspace, dataset: Card) -> None:
     (problem,) = problems(spec_for(dataset, training={"max_length": 8}), workspace)
     assert "No row is left to learn from" in problem and "rows: nothing of its answer is left within 8 tokens" in problem
@@ -250,6 +252,7 @@ def test_missing_data_and_a_missing_model_are_said_together(workspace: Workspace
     assert any("/nowhere/at/all" in problem for problem in found) and any("nothing-here" in problem for problem in found)
 
 
+@pytest.mark.fault("a model larger than memory")
 def test_too_long_and_too_large_are_said_together(
     workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +263,7 @@ def test_too_long_and_too_large_are_said_together(
     assert found[1].startswith("About ") and "of memory is needed and 1 MB is free" in found[1]
 
 
+@pytest.mark.fault("disk full: before the start")
 def test_a_full_disk_is_seen_before_the_start(workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     (problem,) = problems(spec_for(dataset), workspace)
@@ -297,6 +301,7 @@ def test_a_spec_names_its_version_once_it_runs(workspace: Workspace, dataset: Ca
     assert with_saved_data(spec_for(dataset), workspace).data.version == 1
 
 
+@pytest.mark.fault("learning rate, epochs, batch or length that cannot be")
 def test_every_problem_of_a_spec_is_named_at_once() -> None:
     with pytest.raises(UserError) as refusal:
         parse_spec({"nmae": "x", "method": {"name": "lora", "rank": 0}, "training": {"epochs": float("nan"), "batch_size": 0}})

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
+from trl.data_utils import maybe_unpair_preference_dataset
 
 from backend import models
+from backend.data.shapes import guess_mapping, to_record
 from backend.examples import LeftOut, collate
 from backend.loss import HeadLogprobs, RewardScorer, Scorer
 from backend.objectives import Batch, ObjectiveSettings, parse
@@ -70,7 +72,7 @@ def test_only_the_last_answer_is_learnt_from(tokenizer: PreTrainedTokenizerBase)
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"answers": [[said("assistant", "Same.")], [said("assistant", "Same.")]]}, "two of its answers are the same"),
-    ({"ranks": [1, 1]}, "all its answers are tied"),
+    ({"ranks": [1, 1]}, "none of its answers is better than another"),
     ({"prompt": [said("user", "why " * 100)]}, "nothing of one of its answers is left within 40 tokens"),
 ])  # fmt: skip
 def test_what_cannot_be_learnt_from_is_left_out_with_the_reason(change: dict[str, Any], reason: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -90,6 +92,22 @@ def test_a_ranking_of_four_is_six_pairs_in_one_batch(tokenizer: PreTrainedTokeni
     assert (batch["better"].tolist(), batch["worse"].tolist()) == ([0, 0, 1, 1, 1, 4], [2, 3, 0, 2, 3, 5])
     assert batch["share"].tolist() == pytest.approx([0.2] * 5 + [1.0])
     assert parse("dpo").batch_weight(batch) == 2
+
+
+def test_kto_learns_the_same_from_answers_rated_by_themselves_as_from_pairs(tokenizer: PreTrainedTokenizerBase) -> None:
+    unpaired = maybe_unpair_preference_dataset(Dataset.from_list([
+        {"prompt": row["prompt"], "chosen": row["answers"][0], "rejected": row["answers"][1]} for row in pairs()
+    ])).to_list()  # fmt: skip
+    mapping = guess_mapping(unpaired)
+    assert mapping is not None
+
+    def learnt(records: Any) -> list[Any]:
+        """Each answer with its prompt, and whether it is good."""
+        examples = parse("kto").examples(records, tokenizer, 512)
+        return sorted((example.sequences[0].input_ids, example.sequences[0].labels, example.good) for example in examples)  # type: ignore[union-attr]
+
+    assert learnt(to_record(row, mapping) for row in unpaired) == learnt(pairs())
+    assert made([to_record(unpaired[0], mapping)], tokenizer) == [LeftOut(1, "none of its answers is better than another")]  # type: ignore[list-item]
 
 
 # ---- log probabilities

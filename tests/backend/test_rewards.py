@@ -43,6 +43,14 @@ def test_several_rules_count_by_their_share() -> None:
     assert reward("Paris it is", most_words=3, contains=["paris"], avoids=["it"], form="list") == pytest.approx(2 / 4)
 
 
+@pytest.mark.parametrize(("weight", "share"), [(1, 1 / 2), (3, 3 / 4), (0.5, 1 / 3)])
+@pytest.mark.parametrize(("rule", "value"), [("most_words", 3), ("contains", ["paris"]), ("pattern", "^Paris"), ("exact", True), ("avoids", ["rome"])])
+def test_a_rule_counts_by_its_weight(rule: str, value: Any, weight: float, share: float) -> None:
+    """Beside a rule of weight 1 that the answer breaks."""
+    assert reward("Paris it is", wanted="paris it is", form="list", **{rule: value, f"{rule}_weight": weight}) == pytest.approx(share)
+    assert reward("- Paris\n- or Lyon", **{"contains": ["rome"], "form": "list", "form_weight": weight}) == pytest.approx(share)
+
+
 def test_a_reward_model_counts_by_its_weight() -> None:
     answered = [Answered([{"role": "user", "content": "?"}], text, True) for text in ("yes", "no no no")]
     settings = RewardSettings(most_words=1, reward_run="judge", reward_run_weight=0.5)

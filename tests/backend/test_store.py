@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend.errors import UserError
+from backend.labelling.items import Labels
+from backend.labelling.talking import ChatVotes
 from backend.store import SCHEMAS, Store
 
 
@@ -44,6 +46,32 @@ def test_an_older_file_is_brought_up_to_date_and_a_copy_kept(tmp_path: Path, ver
     assert tables(tmp_path / "studio.db") == tables(tmp_path / "new.db")
     kept = sqlite3.connect(tmp_path / f"studio.db.v{version}.backup")
     assert kept.execute("PRAGMA user_version").fetchone() == (version,) and drafts(kept) == [("poems-1", "poems")]
+
+
+def test_votes_an_older_file_marked_as_taken_back_are_taken_back_by_a_record_of_their_own(tmp_path: Path) -> None:
+    older(tmp_path / "studio.db", 3)
+    db = sqlite3.connect(tmp_path / "studio.db", isolation_level=None)
+    db.execute("INSERT INTO label_batches VALUES ('b', 'first round', '', 1, '', '{}')")
+    db.execute("INSERT INTO label_items VALUES ('b', 0, '{}')")
+    for verdict, undone in (("tie", 5.0), ("ranked", 7.0), ("both bad", 0)):
+        db.execute(
+            "INSERT INTO label_votes (batch, item, annotator, verdict, ranks, shown, repeat, seconds, at, undone) "
+            "VALUES ('b', 0, 'ada', ?, '[]', '[1,0]', 0, 2, 4, ?)", (verdict, undone),
+        )  # fmt: skip
+    for turn, undone in ((0, 6.0), (0, 0), (1, 8.0)):
+        db.execute(
+            "INSERT INTO chat_votes (talk, turn, prompt, left_answer, right_answer, verdict, same_history, annotator, at, undone) "
+            """VALUES ('t', ?, '[]', '{"answer":[],"made":{}}', '{"answer":[],"made":{}}', 'left', 1, 'ada', 4, ?)""", (turn, undone),
+        )  # fmt: skip
+    db.close()
+    store = Store(tmp_path / "studio.db")
+    labels, votes = Labels(store), ChatVotes(store)
+    assert [(vote.verdict, vote.undone) for vote in labels.votes("b", undone=True)] == [("tie", 5.0), ("ranked", 7.0), ("both bad", 0.0)]
+    assert [vote.verdict for vote in labels.votes("b")] == ["both bad"] and labels.turn("b", "ada") == 5
+    assert [(vote.talk, vote.turn) for vote in votes.votes()] == [("t", 0)] and votes.count() == 1
+    with store.reading() as db:
+        assert db.execute("SELECT vote, at FROM label_undos").fetchall() == [(1, 5.0), (2, 7.0)]
+        assert db.execute("SELECT vote, at FROM chat_undos").fetchall() == [(1, 6.0), (3, 8.0)]
 
 
 def test_a_file_that_is_up_to_date_or_new_leaves_no_copy(tmp_path: Path) -> None:

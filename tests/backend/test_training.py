@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from backend import headless, models, policy_trainer, trainer, training
 from backend.data.versions import Card, Datasets
-from backend.device import device, dtype
+from backend.device import Turns, device, dtype
 from backend.errors import UserError
 from backend.events import Status
 from backend.examples import collate
-from backend.inference import Shelf, Speaker
+from backend.inference import Playground, Shelf, Speaker
 from backend.loss import Scorer
 from backend.models import load_tokenizer
 from backend.plan import make_rows
@@ -202,10 +202,15 @@ def held_out_loss(model: torch.nn.Module, workspace: Workspace, spec: RunSpec) -
         return spec.objective.score(Scorer(model, model), batch).loss.item() / spec.objective.batch_weight(batch)
 
 
+def soon_too_far(card: Card) -> RunSpec:
+    """Steps so large that the held-out loss soon rises, and the run ends early."""
+    return spec_for(
+        card, early_stopping=True, patience=2, evaluate_every=1, learning_rate=0.2, max_steps=40, max_grad_norm=1000, schedule="constant"
+    )
+
+
 def test_early_stopping_keeps_the_best_weights_and_not_the_last(workspace: Workspace, dataset: Card) -> None:
-    run = trained(workspace, spec_for(
-        dataset, early_stopping=True, patience=2, evaluate_every=1, learning_rate=0.2, max_steps=40, max_grad_norm=1000, schedule="constant"
-    ))
+    run = trained(workspace, soon_too_far(dataset))
     (finished,) = told(run, "finished")
     losses = {step: loss for step, loss in evaluations(run) if step}
     assert finished["step"] < 40 and finished["message"].startswith("Stopped early")
@@ -226,14 +231,14 @@ def test_without_early_stopping_the_last_weights_are_kept(workspace: Workspace, 
 
 
 @pytest.mark.fault("stop, and go on")
-def test_a_stopped_run_keeps_its_result_and_goes_on_along_the_same_curve(
+def test_a_stopped_run_answers_in_chat_and_goes_on_along_the_same_curve(
     workspace: Workspace, dataset: Card, uninterrupted: Run, keep_signals: None
 ) -> None:
     run = Run.create(workspace, spec_for(dataset))
     assert go(run, stop_after=4) == "stopped"
     assert run.status == "stopped" and run.has_result
     assert 4 <= len(curve(run)) < 12
-    Shelf(workspace).get(Speaker("run", run.id))
+    assert Playground(workspace, Turns()).answer(Speaker("run", run.id), "Why?", sampling=Sampling(temperature=1, max_tokens=8)).tokens
     assert headless.resume(run.id, workspace.root) == 0
     assert Runs(workspace).ids().count(run.id) == 1
     assert curve(run) == curve(uninterrupted)
@@ -248,7 +253,7 @@ def test_every_method_goes_on_along_the_same_curve(method: str, workspace: Works
     whole, run = trained(workspace, spec), Run.create(workspace, spec)
     assert go(run, stop_after=2) == "stopped"
     assert go(run) == "done"
-    assert curve(run) == curve(whole) and same_weights(run, whole)
+    assert curve(run) == curve(whole) and evaluations(run) == evaluations(whole) and same_weights(run, whole)
 
 
 @pytest.mark.fault("stop, and go on")
@@ -257,7 +262,7 @@ def test_continued_pretraining_goes_on_along_the_same_curve(workspace: Workspace
     whole, run = trained(workspace, spec), Run.create(workspace, spec)
     assert go(run, stop_after=2) == "stopped"
     assert go(run) == "done"
-    assert curve(run) == curve(whole) and same_weights(run, whole)
+    assert curve(run) == curve(whole) and evaluations(run) == evaluations(whole) and same_weights(run, whole)
 
 
 @pytest.mark.fault("stop, and go on")
@@ -267,6 +272,20 @@ def test_an_evaluation_a_stop_broke_off_is_made_when_the_run_goes_on(workspace: 
     assert len(curve(run)) == 8 and evaluations(run)[-1][0] == 4
     assert go(run) == "done"
     assert evaluations(run) == evaluations(uninterrupted) and curve(run) == curve(uninterrupted)
+
+
+@pytest.mark.fault("stop, and go on")
+@pytest.mark.parametrize("behind_the_best", [1, 2], ids=["after the last good look", "at the look that ends it"])
+def test_a_run_that_goes_on_ends_as_early_as_it_would_have(behind_the_best: int, workspace: Workspace, dataset: Card) -> None:
+    """It knows the best loss, and how often in a row others were worse."""
+    whole = trained(workspace, soon_too_far(dataset))
+    best = told(whole, "finished")[0]["best_step"]
+    run = Run.create(workspace, whole.spec)
+    assert go(run, stop_after=best + behind_the_best) == "stopped"  # heard of before the look at that step
+    assert go(run) == "done"
+    assert curve(run) == curve(whole) and evaluations(run) == evaluations(whole) and same_weights(run, whole)
+    ends = [told(each, "finished")[-1] for each in (run, whole)]
+    assert len({(end["message"], end["step"], end["best_step"], end["best_loss"]) for end in ends}) == 1
 
 
 @pytest.mark.fault("stop, and go on")
@@ -401,8 +420,8 @@ def on_training_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any
 
 
 @pytest.mark.fault("NaN or infinite loss or gradient")
-def test_a_loss_that_is_no_number_ends_the_run_in_words(
-    workspace: Workspace, dataset: Card, on_training_pass: Callable[[Callable[[Any, int], None]], None]
+def test_a_loss_that_is_no_number_ends_the_run_in_words_and_it_goes_on_from_before(
+    workspace: Workspace, dataset: Card, uninterrupted: Run, on_training_pass: Callable[[Callable[[Any, int], None]], None]
 ) -> None:
     passes = []
 
@@ -420,6 +439,8 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(
     assert len(curve(run)) == 5
     for line in run.events.path.read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} among the events"))
+    assert go(run) == "done", "what had gone astray is not in the checkpoint"
+    assert curve(run) == curve(uninterrupted) and same_weights(run, uninterrupted)
 
 
 @pytest.mark.fault("NaN or infinite loss or gradient")
@@ -440,6 +461,30 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
     (finished,) = told(run, "finished")
     assert "gradient's norm is" in finished["message"]
     assert len(curve(run)) == 1
+
+
+@pytest.mark.fault("NaN or infinite loss or gradient")
+@pytest.mark.parametrize("broken", [math.inf, math.nan])
+def test_a_held_out_loss_that_is_no_number_ends_the_run_in_words_and_it_goes_on_from_before(
+    broken: float, workspace: Workspace, dataset: Card, uninterrupted: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = trainer.measure, []
+
+    def measure(objective: Any, scorer: Any, batches: Any, **rest: Any) -> Any:
+        looks.append(scorer)
+        if len(looks) == 2:  # after the eighth step
+            scorer.head.weight.data[0] = broken
+        return real(objective, scorer, batches, **rest)
+
+    run = Run.create(workspace, spec_for(dataset))
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "measure", measure)
+        assert go(run) == "failed"
+    (finished,) = told(run, "finished")
+    assert finished["message"].startswith("Training went astray: the held-out loss is ") and "try 0.0003" in finished["message"]
+    assert "best weights so far are kept" in finished["message"] and [step for step, _ in evaluations(run)] == [0, 4]
+    assert go(run) == "done"
+    assert curve(run) == curve(uninterrupted) and evaluations(run) == evaluations(uninterrupted) and same_weights(run, uninterrupted)
 
 
 @pytest.mark.fault("NaN or infinite loss or gradient")
@@ -472,6 +517,23 @@ def sixteen(workspace: Workspace) -> Card:
 
 def eight_at_once(card: Card, *, evaluate_every: int) -> RunSpec:
     return spec_for(card, validation_share=0.0, batch_size=8, accumulation=1, max_steps=6, evaluate_every=evaluate_every)
+
+
+@pytest.mark.fault("the process is killed at any step, in any save")
+def test_cut_off_while_its_result_is_written_a_run_makes_no_step_more(
+    workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_for(dataset, max_steps=5, evaluate_every=5)  # in the middle of an epoch
+    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
+
+    def cut_off(partial: Path, place: Path) -> None:
+        raise OSError("the result cannot be written (made up)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "put_in_place", cut_off)
+        assert go(broken) == "failed" and not broken.has_result
+    assert go(broken) == "done"
+    assert curve(broken) == curve(whole) and evaluations(broken) == evaluations(whole) and same_weights(broken, whole)
 
 
 @pytest.mark.fault("out of memory")
@@ -596,6 +658,19 @@ def test_a_checkpoint_that_would_not_fit_is_not_begun(
     assert [folder.name for folder in run.checkpoints.glob("step-*")] == ["step-2"]
     if objective == "grpo":
         assert len(saves) == 1
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+def test_not_even_the_first_checkpoint_is_begun_where_it_has_no_room(
+    workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights in fp32 and their moments take 1.8 MB."""
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1_800_000))
+    monkeypatch.setattr(torch, "save", lambda *args, **kwargs: pytest.fail("it was begun"))
+    run = Run.create(workspace, spec_for(dataset, method="full", max_steps=2, evaluate_every=2))
+    assert go(run) == "failed"
+    assert told(run, "finished")[0]["message"].startswith("The disk is full")
 
 
 def test_a_fault_of_ours_is_told_without_a_trace(

@@ -46,10 +46,17 @@ def wait_for(condition, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("death", ["SIGKILL", "SIGSEGV", "SIGABRT"])
-def test_a_studio_that_dies_is_started_again_without_another_browser(tmp_path: Path, death: str, capfd: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(("death", "cause"), [
+    ("SIGKILL", "killed by the system, most often because memory ran out"), ("SIGSEGV", "a fault inside a library, signal 11"),
+    ("SIGABRT", "a fault inside a library, signal 6"),
+])
+def test_a_studio_that_dies_is_started_again_without_another_browser_and_told_why(
+    tmp_path: Path, death: str, cause: str, capfd: pytest.CaptureFixture
+) -> None:
+    hears = f"from backend.watching import cause_of_death; open({str(tmp_path / 'heard')!r}, 'w').write(cause_of_death())\n"
     dies_once = f"if open({str(tmp_path / 'told')!r}).read().count('\\n') == 1: os.kill(os.getpid(), signal.{death})"
-    assert watch(studio(tmp_path, dies_once)) == 0
+    assert watch(studio(tmp_path, hears + dies_once)) == 0
+    assert (tmp_path / "heard").read_text() == cause
     assert [line.partition(" ")[2] for line in told(tmp_path)] == ["", "--no-browser"]
     assert "Starting it again" in capfd.readouterr().err
 

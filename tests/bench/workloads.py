@@ -18,7 +18,8 @@ from launch import VARIABLES
 
 HOME = Path(__file__).parents[2]
 DATA = HOME.parent / "shared" / "data"
-STUDIO = {name: VARIABLES[name] for name in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT")}  # what speed and memory depend on
+SPEED_AND_MEMORY = ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT", "LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+STUDIO = {name: VARIABLES[name] for name in SPEED_AND_MEMORY}
 WARM_UP = 2  # steps before the clock starts
 MAX_LENGTH = 512  # tokens of a row
 

@@ -52,6 +52,7 @@ def test_lists_of_unequal_length_are_refused():
         more([loss([1, 2], [1.0])])
 
 
+@pytest.mark.fault("a million metric points")
 def test_a_very_long_curve_is_sent_by_its_extremes_and_its_newest_point():
     values = [math.sin(step) for step in range(100_000)]
     values[70_001], values[70_002] = -50.0, 50.0

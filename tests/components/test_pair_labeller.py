@@ -147,6 +147,7 @@ def test_texts_are_shown_letter_by_letter_and_all_turns_of_the_prompt(visit: Any
     at(page, 1)
 
 
+@pytest.mark.fault("keys pressed while typing or composing")
 def test_keys_pressed_while_typing_composing_or_with_others_say_nothing(visit: Any, desk: Desk) -> None:
     page = visit()
     at(page, 0)
@@ -165,6 +166,7 @@ def test_keys_pressed_while_typing_composing_or_with_others_say_nothing(visit: A
     assert desk.votes == [["ranked", 2, 1]]
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_a_double_click_says_one_thing(visit: Any, desk: Desk) -> None:
     page = visit()
     held: list[Any] = []

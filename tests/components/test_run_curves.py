@@ -3,6 +3,7 @@
 from typing import Any
 
 from backend.progress import Progress
+from components.margin_bars import margin_bars
 from components.run_curves import probes_html, progress_html, series_of
 
 STEP: dict[str, Any] = {
@@ -58,6 +59,13 @@ def test_an_answer_stands_with_its_reward_and_how_far_that_is_from_the_bases() -
     html = probes_html(Progress.of(told))
     assert "base model · <span" in html and "reward 0.25<" in html
     assert "now, at step 8" in html and "reward 1.00 (+0.75 against the base)" in html and "reward 0.50<" in html
+
+
+def test_a_judge_of_pairs_shows_its_newest_margins_instead_of_answers() -> None:
+    before, after = [0, 0, 0, 2, 2, 0, 0, 0], [0, 0, 0, 0, 1, 3, 0, 0]
+    told = [sampled("Because.", 0, base=True), evaluated(base=True, margins=before), evaluated(margins=after)]
+    assert probes_html(Progress.of(told)) == margin_bars(after) != margin_bars(before)
+    assert "base model" in probes_html(Progress.of(told[:1]))
 
 
 def test_an_answer_of_a_run_without_rewards_has_none() -> None:

@@ -7,23 +7,39 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from backend import training
 from backend.data.versions import Card
+from backend.reference import FILE
 from backend.runs import Run
 from backend.sampling import Sampling
+from backend.specs import parse_spec
 from backend.workspace import Workspace
 from tests.backend.test_training import curve, evaluations, same_weights, spec_for, trained
 from tests.faults.conftest import ROOT
 from tests.faults.survival import LONG
 
 SEED = 6
-LIVES, LAST_LIVES = (54, 6) if LONG else (4, 2)  # ended anywhere, and while the run finishes
-STEPS = 500 if LONG else 40  # more than all those lives get through
+OBJECTIVES: dict[str, Any] = {"sft": "sft", "dpo": "dpo", "ppo": {"name": "ppo", "contains": ["e"], "answer_tokens": 4, "samples": 2}}
+PLACES = {
+    "sft": (".writing", "", "by us", ".best.partial"), "dpo": (FILE, ".writing", "by us", ".best.partial"),
+    "ppo": (".writing", "by us", "", ".best.partial"),
+}  # fmt: skip
+
+
+class Lives(NamedTuple):
+    """How many there are, and how many steps: more than all of them get through."""
+
+    anywhere: int
+    finishing: int
+    steps: int
+
+
+SHORT = {"sft": Lives(4, 1, 40)}
+LIVES = {"sft": Lives(54, 6, 500), "dpo": Lives(16, 4, 400), "ppo": Lives(16, 4, 400)} if LONG else SHORT
 
 LIFE = """
 import os, signal, sys
@@ -39,7 +55,7 @@ def die_in_time(event, arguments):
     global left, reached
     named = [str(each) for each in arguments[:2] if isinstance(each, (str, os.PathLike)) and folder in str(each)]
     reached = reached or any(place in each for each in named)
-    if reached and (named or event in ("os.remove", "os.rmdir", "os.fsync")):
+    if reached and (named or event in ("os.remove", "os.rmdir")):
         left -= 1
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -58,35 +74,39 @@ class Death(NamedTuple):
     seconds: float
 
 
-def deaths(dice: random.Random) -> Iterator[Death]:
-    for number in range(LIVES):
-        place = (".writing", "", "by us", ".best.partial")[number % 4]
-        yield Death(place, dice.randrange(40), dice.randrange(8) if place == "by us" else 12, dice.uniform(0, 0.3))
-    for _ in range(LAST_LIVES):
-        yield Death("/result", dice.randrange(16), STEPS, 60)
+def deaths(objective: str, dice: random.Random) -> Iterator[Death]:
+    lives = LIVES[objective]
+    for number in range(lives.anywhere):
+        place = PLACES[objective][number % 4]
+        operations = dice.randrange(3 if place == FILE else 40)  # it is opened, renamed, and its name kept
+        yield Death(place, operations, dice.randrange(8) if place == "by us" else 12, dice.uniform(0, 0.3))
+    for _ in range(lives.finishing):
+        yield Death("/result", dice.randrange(16), lives.steps, 60)
 
 
 @pytest.fixture
-def untouched(tmp_path: Path, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch) -> Run:
+def untouched(objective: str, workspace: Workspace, dataset: Card, pairs: Card, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The same run, left alone."""
     monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=8))
-    return trained(workspace, spec_for(dataset, max_steps=STEPS))
+    spec = spec_for(pairs if objective == "dpo" else dataset, max_steps=LIVES[objective].steps)
+    return trained(workspace, parse_spec({**spec.model_dump(), "objective": OBJECTIVES[objective]}))
 
 
 @pytest.mark.fault("the process is killed at any step, in any save")
+@pytest.mark.parametrize("objective", LIVES)
 def test_a_run_killed_anywhere_ends_as_if_nobody_had_touched_it(
-    workspace: Workspace, dataset: Card, untouched: Run, tell: Callable[..., None]
+    objective: str, workspace: Workspace, untouched: Run, tell: Callable[..., None]
 ) -> None:
-    run = Run.create(workspace, untouched.spec)
+    run, lives = Run.create(workspace, untouched.spec), LIVES[objective]
     kills = []
-    for death in deaths(random.Random(SEED)):
+    for death in deaths(objective, random.Random(SEED)):
         if run.status != "done" and live(run, death) == -signal.SIGKILL:
             kills.append(time.time())
-    assert len(kills) >= LIVES, "the run came to its end too soon"
+    assert len(kills) >= lives.anywhere, "the run came to its end too soon"
     if run.status != "done":
-        assert live(run, Death("never", 0, STEPS, 600)) == 0
+        assert live(run, Death("never", 0, lives.steps, 600)) == 0
 
-    assert [step for step, *_ in curve(run)] == list(range(1, STEPS + 1))
+    assert [step for step, *_ in curve(run)] == list(range(1, lives.steps + 1))
     assert curve(run) == curve(untouched) and evaluations(run) == evaluations(untouched)
     assert same_weights(run, untouched)
     lost = steps_made_again(run)

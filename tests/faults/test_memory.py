@@ -16,13 +16,15 @@ from tests.conftest import save_conversations
 from tests.faults.conftest import ROOT
 from tests.faults.survival import LONG
 
-CYCLES = 20 if LONG else 4
-WARMING_UP = 5 if LONG else 2  # cycles until all is loaded and the shelf is full
+CYCLES = 20 if LONG else 5
+WARMING_UP = 5 if LONG else 3  # cycles until all is loaded and the shelf is full
 GROWTH = 0.05
 
 CYCLE = """
-import json, sys, time
+import gc, json, sys, time
 from pathlib import Path
+import torch
+from transformers import PreTrainedModel
 from backend.device import process_memory_bytes
 from backend.engine import Engine
 from backend.inference import Speaker
@@ -49,8 +51,10 @@ for _ in range(cycles):
     for speaker in (Speaker("base", "starter"), Speaker("run", run.id)):
         model, tokenizer = engine.shelf.get(speaker)
         answers(model, tokenizer, [tokenizer("Why does it rain?")["input_ids"]], Sampling(max_tokens=32), turn=engine.turns.take)
-    print(process_memory_bytes(), flush=True)
-"""
+    gc.collect()
+    kept = sum(issubclass(type(each), (PreTrainedModel, torch.optim.Optimizer)) for each in gc.get_objects())
+    print(process_memory_bytes(), kept, flush=True)
+"""  # the model is so small that one more of it would not show in the bytes
 
 LITTLE = """
 import resource, sys
@@ -90,8 +94,9 @@ def test_memory_comes_back_after_every_run_and_chat(workspace: Workspace, datase
     spec = spec_for(dataset, max_steps=2000, evaluate_every=2000)
     done = python(CYCLE, workspace.root, spec.model_dump_json(), CYCLES)
     assert done.returncode == 0, done.stderr[-2000:]
-    taken = [int(line) for line in done.stdout.split()]
+    taken, kept = zip(*(map(int, line.split()) for line in done.stdout.splitlines()), strict=True)
     assert len(taken) == CYCLES
+    assert len(set(kept[WARMING_UP - 1 :])) == 1, f"models and optimisers kept after each cycle: {kept}"
     growth = taken[-1] / taken[WARMING_UP - 1] - 1
     assert growth < GROWTH, [f"{size / 1e6:.0f} MB" for size in taken]
     tell(tried=CYCLES, lost=f"{max(growth, 0):.1%} more memory held")

@@ -1,14 +1,18 @@
 """A page of another port of this machine, opened in the same browser: it can neither start a run, nor read one, nor upload."""
 
 import http.server
+import json
 import threading
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.journeys.conftest import Studio
 
-ATTACK = """async (studio) => {
+ATTACK = """async ([studio, run, file]) => {
   const tries = {};
   const attempt = async (name, path, options) => {
     try {
@@ -18,11 +22,14 @@ ATTACK = """async (studio) => {
   };
   const body = JSON.stringify({data: [{data: {id: 'three-lines'}}], fn_index: 0, session_hash: 'x'});
   const form = new FormData();
-  form.append('files', new Blob(['{"a": 1}']), 'evil.jsonl');
+  form.append('files', new Blob(['{"a": 1}']), file);
   await attempt('config', 'config');
   await attempt('config with cookies', 'config', {credentials: 'include'});
   await attempt('start', 'gradio_api/call/start_run', {method: 'POST', body, headers: {'Content-Type': 'application/json'}});
   await attempt('start plainly', 'gradio_api/call/start_run', {method: 'POST', body, mode: 'no-cors'});
+  const asked = JSON.stringify({data: [run, 0]});
+  await attempt('events', 'gradio_api/call/run_events', {method: 'POST', body: asked, headers: {'Content-Type': 'application/json'}});
+  await attempt('events plainly', 'gradio_api/call/run_events', {method: 'POST', body: asked, mode: 'no-cors'});
   await attempt('join', 'gradio_api/queue/join', {method: 'POST', body, headers: {'Content-Type': 'application/json'}});
   await attempt('upload', 'gradio_api/upload', {method: 'POST', body: form});
   await attempt('upload plainly', 'gradio_api/upload', {method: 'POST', body: form, mode: 'no-cors'});
@@ -61,19 +68,32 @@ def elsewhere() -> Iterator[str]:
     server.shutdown()
 
 
+def uploaded(studio: Studio, name: str) -> Path:
+    """A small file brought to the studio, as a script of the user's own does it."""
+    form = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n{{}}\r\n--x--\r\n'
+    request = urllib.request.Request(
+        f"{studio.url}gradio_api/upload", form.encode(), {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return Path(json.load(answer)[0])
+
+
 @pytest.mark.fault("a page of another site or port")
 def test_a_page_of_another_port_comes_in_by_no_way(chromium, studio: Studio, elsewhere: str) -> None:
     context = chromium.new_context()
     page = context.new_page()
+    runs = sorted(studio.workspace.glob("runs/*"))
+    own, file = uploaded(studio, "own.jsonl"), f"evil-{uuid4().hex}.jsonl"
     for name in ("127.0.0.1", "localhost"):
         page.goto(elsewhere)
         statuses: list[int] = []
         page.on("response", lambda answer, seen=statuses: seen.append(answer.status) if answer.url.startswith(studio.url) else None)
-        tries = page.evaluate(ATTACK, studio.url.replace("127.0.0.1", name))
+        tries = page.evaluate(ATTACK, [studio.url.replace("127.0.0.1", name), runs[0].name if runs else "none", file])
         assert not [name for name, came in tries.items() if came.startswith(("read 2", "ran", "seen"))], tries
         assert set(statuses) <= {403}, "what a page may not read was not done either"
-    runs = list((studio.workspace / "runs").glob("*"))
-    assert not [run for run in runs if "evil" in run.name]
+    assert sorted(studio.workspace.glob("runs/*")) == runs
+    uploads = own.parents[1]
+    assert own.exists() and not list(uploads.rglob(file))
     context.close()
 
 

@@ -1,7 +1,6 @@
-"""The studio's process dies under a page while a run trains: it is started again, the page comes back, nothing is lost."""
+"""The studio's process dies under a page while a run trains and another waits: the page comes back, and both come to their end."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 from playwright.sync_api import expect
 
 from tests.journeys.conftest import ROOT, Studio, answers, engine_is_ready, fill, to_tab, unfold
@@ -56,14 +56,38 @@ def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path
     engine_is_ready(page)
     to_tab(page, "Train")
     unfold(page, "Training settings", "training-max_steps")
-    fill(page, "training-max_steps", "200")
+    unfold(page, "Advanced", "training-evaluate_every")
+    fill(page, "training-evaluate_every", "12")
+    fill(page, "training-max_steps", "12")
     fill(page, "training-batch_size", "2")
+    fill(page, "training-validation_share", "0.01")
+    fill(page, "run-name", "cut off")
     expect(page.locator("#start-run")).to_be_enabled(timeout=60_000)
     page.locator("#start-run").click()
     expect(page.locator("#run-progress .status")).to_have_text("training", timeout=60_000)
+    queue_a_short_run(url, "next in line")
     page.evaluate("window.before = true")
     os.kill(pid_of_the_studio(workspace), signal.SIGKILL)
     page.wait_for_function("window.before === undefined", timeout=90_000)  # the page has come back by itself
+    engine_is_ready(page)
     to_tab(page, "Runs")
-    expect(page.locator(".run-table")).to_contain_text(re.compile("interrupted"), timeout=60_000)
+    table = page.locator(".run-table")
+    expect(table.get_by_role("row", name="cut off")).to_contain_text("interrupted")
+    expect(table.get_by_role("row", name="next in line")).to_contain_text("waiting for its turn")
+    expect(page.locator("#queue-line")).to_contain_text('The studio ended while it was training "cut off"')
+    expect(page.locator("#queue-line")).to_contain_text("1 job waits in the queue.")
+    table.get_by_role("button", name="cut off").click()
+    expect(page.locator("#run-detail")).to_contain_text("killed by the system")
+    page.locator("#runs-resume").click()
+    expect(page.locator("#queue-line")).to_contain_text("2 jobs wait in the queue.")
+    page.locator("#queue-go-on").click()
+    for name in ("next in line", "cut off"):
+        expect(table.get_by_role("row", name=name)).to_contain_text("done", timeout=300_000)
     page.close()
+
+
+def queue_a_short_run(url: str, name: str) -> None:
+    client = Client(url, verbose=False)
+    (card, *_) = client.predict(api_name="/list_datasets")
+    training = {"max_steps": 2, "batch_size": 2, "evaluate_every": 2, "validation_share": 0.01, "probes": ["Why?"]}
+    client.predict(spec={"name": name, "data": {"id": card["id"]}, "training": training}, api_name="/start_run")

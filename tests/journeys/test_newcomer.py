@@ -90,6 +90,7 @@ def test_the_default_run_teaches_the_three_lines(visit):
     picture(page, "chat")
 
 
+@pytest.mark.fault("a browser closed or reloaded")
 def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     page = visit()
     engine_is_ready(page)

@@ -48,6 +48,7 @@ def test_a_broken_row_is_named_and_skipped_on_consent(visit):
     expect(page.locator("#data-heading")).to_contain_text("5 rows")
 
 
+@pytest.mark.fault("markup and scripts in what users write")
 def test_what_users_write_is_shown_as_text(visit):
     page = visit()
     engine_is_ready(page)

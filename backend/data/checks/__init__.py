@@ -26,8 +26,9 @@ from backend.settings import Settings
 if TYPE_CHECKING:
     import numpy as np
 
-    from backend.data.views import Lengths
+    from backend.data.views import RowLength
 
+Ruler = Callable[[Record], "RowLength | None"]  # how long a row is in tokens; None where that cannot be told
 Gravity = Literal["wrong", "doubtful", "notable"]  # to be mended, to be looked at, good to know
 GRAVITIES: tuple[Gravity, ...] = ("wrong", "doubtful", "notable")
 ROWS_KEPT = 250_000  # numbers of a finding's rows
@@ -123,7 +124,6 @@ class Finding(BaseModel):
     others: list[int] = []  # for each of them the row it repeats or contradicts, where there is one
     families: list[list[int]] = []  # rows that belong together, where that is the mend
     at_least: bool = False  # there was no room to compare everything: there may be more
-    is_sample: bool = False  # `of` rows spread evenly over the set were looked at, and `rows` are not known
     mend: str = ""  # what its button says; empty where there is none
 
     @property
@@ -153,7 +153,7 @@ class Passing:
 
     rows: int
     read: Callable[[Sequence[int]], Iterable[Record]]  # records again by their number from 0, in ascending order
-    lengths: "Callable[[str], Lengths | None]" = lambda base_model: None  # token lengths on a sample, by a base model's name
+    ruler: "Callable[[str], Ruler]" = lambda base_model: lambda record: None  # by a base model's name
     is_large: bool = False  # whether holding every prompt whole would take too much memory
     _copies: Keys = field(default_factory=Keys)
     _pairs: dict[float, Pairs] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from backend.errors import UserError
 from backend.runs import Run, Runs
 from backend.specs import parse_spec
 from backend.workspace import Workspace
-from tests.conftest import save_conversations, save_texts, starter_rows
+from tests.conftest import save_texts, starter_rows
 
 HOSTILE = "<script>alert(1)</script>${alert(2)}{{alert(3)}}"
 
@@ -68,10 +68,22 @@ def test_a_page_of_rows_says_where_it_stands(studio: Studio, workspace: Workspac
 
 def test_data_is_shown_as_text(studio: Studio, workspace: Workspace) -> None:
     row = {"messages": [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE}]}
-    card = save_conversations(workspace, [row], name="x")
+    card = studio.datasets.save([row], name="x", record="messages", source={}, guidelines={"purpose": HOSTILE})
     pages = " ".join(update for update in on_show(studio, of(card)) if isinstance(update, str))
     tokens, _ = on_tokens(studio, of(card), "tokens", "starter", 512, 1)
     assert not re.search(r"<script|\$\{|\{\{", pages + tokens)
+
+
+def test_the_guidelines_stand_with_the_data_set(studio: Studio) -> None:
+    row = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "It purrs."}]}
+    plain = studio.datasets.save([row], name="plain", record="messages", source={})
+    guided = studio.datasets.save([row], name="guided", record="messages", source={}, guidelines={"purpose": "Know cats.", "form": ""})
+    assert "How its rows are written" not in about(studio, plain)
+    assert "How its rows are written" in about(studio, guided) and "Know cats." in about(studio, guided)
+
+
+def about(studio: Studio, card: Card) -> str:
+    return next(update for update in on_show(studio, of(card)) if isinstance(update, str) and "Where it comes from" in update)
 
 
 def test_a_row_of_200_000_characters_is_clipped_in_the_page(studio: Studio, workspace: Workspace) -> None:

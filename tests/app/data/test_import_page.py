@@ -247,12 +247,14 @@ def test_what_cannot_be_fetched_gets_a_sentence(studio: Studio) -> None:
         on_fetch(studio, "work", "no such name!", "", "train", lambda *_, **__: None, stops=STOPS)
 
 
+@pytest.mark.fault("one row")
 def test_one_row_is_allowed_and_warned_of(studio: Studio, tmp_path: Path) -> None:
     found = check(inspect(Path(write(tmp_path, pairs(1)))), parse_mapping("prompt_completion", {"prompt": "prompt", "completion": "completion"}))
     assert "It is one row only: none can be held out" in _counts(found)
     assert hold_out(["q 0"], 0.1, seed=0) == ([0], [])
 
 
+@pytest.mark.fault("a 200 MB file")
 def test_a_file_over_the_limit_is_refused_and_the_page_lives_on() -> None:
     """The page itself then says which file, and how large one may be."""
     assert launch_options(gr.Blocks(), "127.0.0.1", 7860, False)["max_file_size"] == LARGEST_FILE

@@ -106,6 +106,24 @@ def test_rows_are_written_by_keyboard_alone(visit: Visit, drafts: Drafts, cats: 
 
 
 @pytest.mark.browser
+def test_who_types_without_a_pause_is_saved_all_the_while(visit: Visit, drafts: Drafts, cats: Draft) -> None:
+    drafts.add(cats.id, conversation("", "old"))
+    page = visit()
+    words = "a b c d e f g h i j k l m n o"
+    kept = {
+        ".row-turn-user textarea": lambda: said(drafts, cats)[0][0],
+        "[data-guideline=purpose]": lambda: drafts.get(cats.id).guidelines.get("purpose", ""),
+        "[data-part=name]": lambda: drafts.get(cats.id).name,
+    }
+    for field, in_the_studio in kept.items():
+        page.locator(field).fill("")
+        page.locator(field).press_sequentially(words, delay=80)  # 2.3 seconds
+        assert len(in_the_studio()) > len(words) / 2
+        is_saved(page)
+        assert page.locator(field).input_value() == in_the_studio() == words
+
+
+@pytest.mark.browser
 def test_rows_are_shown_as_text_and_line_ends_stay_as_they_came(visit: Visit, drafts: Drafts, cats: Draft) -> None:
     drafts.add(cats.id, conversation(f"{HOSTILE}\r\nnext", "old"))
     drafts.tag(cats.id, [1], HOSTILE[:50])

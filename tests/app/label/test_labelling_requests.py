@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.label.label_page import on_seat
 from app.label.labelling import BEHIND, NOTHING_SAID, OVERWRITTEN, answer
 from backend.labelling.items import LEASE_SECONDS, Candidate, Item, Labels
 from backend.store import Store
@@ -56,6 +57,21 @@ def test_no_answer_names_a_model_or_tells_how_things_are_stored(labels: Labels) 
     assert at["progress"].startswith("63 of 63 done")
 
 
+@pytest.mark.parametrize("speaker", ["run:tuned-1a2b3c", "base:starter", "column:chosen"])
+def test_nothing_the_label_page_is_given_names_a_model_a_run_or_a_column(labels: Labels, speaker: str) -> None:
+    made: Any = {"speaker": speaker, "name": "three lines", "adapter": "0123abcd", "sampling": {"temperature": 0.7}, "seed": 4711, "end": "cut off"}
+    item = Item([{"role": "user", "content": "?"}], [Candidate([{"role": "assistant", "content": text}], made) for text in ("yes", "no")])
+    batch = labels.begin("round one", [item] * 3, source={"from": "candidates", "models": [speaker]}).id
+    given: list[Any] = [on_seat(batch, "ada", 0), ask(labels, batch)]
+    given.append(vote(labels, batch, given[-1]))
+    given.append(ask(labels, batch, "undo", turn=given[-1]["turn"]))
+    given.append(ask(labels, batch, "guide", guidelines="Be fair.", before=""))
+    given.append(vote(labels, batch, given[-1], annotator="ben"))
+    told = json.dumps(given)
+    assert not any(given[-1]["problems"]) and '"content": "yes"' in told
+    assert [word for word in (*speaker.split(":"), "three lines", "0123abcd", "temperature", "4711", "cut off") if word in told] == []
+
+
 def test_a_vote_is_kept_before_the_next_item_is_shown(labels: Labels, tmp_path: Path) -> None:
     batch = begun(labels)
     at = ask(labels, batch)
@@ -66,6 +82,7 @@ def test_a_vote_is_kept_before_the_next_item_is_shown(labels: Labels, tmp_path: 
     assert (said.item, said.strength, said.ranks.index(1)) == (at["item"]["number"], 3, wanted)
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_the_same_request_twice_keeps_one_vote(labels: Labels) -> None:
     batch = begun(labels)
     at = ask(labels, batch)
@@ -75,6 +92,7 @@ def test_the_same_request_twice_keeps_one_vote(labels: Labels) -> None:
     assert len(labels.votes(batch)) == 1
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_two_windows_of_one_person_on_one_item_keep_one_vote(labels: Labels) -> None:
     batch = begun(labels)
     one, other = ask(labels, batch), ask(labels, batch)
@@ -84,6 +102,7 @@ def test_two_windows_of_one_person_on_one_item_keep_one_vote(labels: Labels) -> 
     assert [said.verdict for said in labels.votes(batch)] == ["ranked"]
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_a_vote_that_was_taken_back_does_not_come_back_with_a_late_request(labels: Labels) -> None:
     batch = begun(labels)
     at = ask(labels, batch)
@@ -188,6 +207,7 @@ def test_guidelines_are_changed_and_nobody_overwrites_another_unseen(labels: Lab
     assert ask(labels, batch, "guide", "bob", guidelines="Longer is better.", before="Shorter is better.")["guidelines"] == "Longer is better."
 
 
+@pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
 def test_a_reload_shows_the_same_item_and_others_get_another(labels: Labels) -> None:
     batch = begun(labels, 2)
     at = ask(labels, batch)

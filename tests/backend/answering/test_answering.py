@@ -137,6 +137,7 @@ job.perform(Means(lambda: False, Turns(), Shelf(workspace)))
 """
 
 
+@pytest.mark.fault("the process is killed while answers are made")
 def test_a_killed_answering_loses_nothing_and_makes_nothing_twice(workspace: Workspace, dataset: Card, means: Lend) -> None:
     answerers = [{"draws": 2, "temperature": 1.5}]
     whole, killed = (answering_of(workspace, dataset, answerers, at_once=4) for _ in range(2))

@@ -107,12 +107,12 @@ def test_what_was_voted_on_in_chat_can_be_asked_again(workspace: Workspace) -> N
         draw(PromptSource(kind="chat"), workspace)
     store = Store.of(workspace)
     with store.changing() as db:
-        for turn, undone in ((0, 0), (1, 0), (2, 9)):
-            prompt = '[{"role":"user","content":"' + ("Why?" if turn < 2 else "taken back") + '"}]'
+        for turn, question in enumerate(("Why?", "Why?", "taken back")):
             db.execute(
-                "INSERT INTO chat_votes (talk, turn, prompt, left_answer, right_answer, verdict, same_history, annotator, at, undone) "
-                "VALUES ('t', ?, ?, '{}', '{}', 'left', 1, 'me', 1, ?)", (turn, prompt, undone),
+                "INSERT INTO chat_votes (talk, turn, prompt, left_answer, right_answer, verdict, same_history, annotator, at) "
+                "VALUES ('t', ?, ?, '{}', '{}', 'left', 1, 'me', 1)", (turn, '[{"role":"user","content":"' + question + '"}]'),
             )  # fmt: skip
+        db.execute("INSERT INTO chat_undos SELECT id, 9 FROM chat_votes WHERE turn = 2")
     store.close()
     assert [each.messages for each in draw(PromptSource(kind="chat"), workspace)] == [[{"role": "user", "content": "Why?"}]]
 

@@ -355,6 +355,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.fault("the process is killed after an edit")
 def test_all_edits_are_there_after_a_kill_and_can_be_undone(tmp_path: Path) -> None:
     path = tmp_path / "studio.db"
     ended = subprocess.run([sys.executable, "-c", WRITER, path], cwd=ROOT, capture_output=True, timeout=60, check=False)

@@ -176,6 +176,15 @@ def test_preferences_come_back_the_same(datasets: Datasets) -> None:
     assert [number for number, _ in found.misfits] == [4, 5] and found.rows == 3
 
 
+def test_good_and_bad_answers_come_back_the_same(datasets: Datasets) -> None:
+    answer: Any = [{"role": "assistant", "content": "a"}]
+    row: Any = {"prompt": [{"role": "user", "content": "q"}], "answers": [answer], "ranks": [1]}
+    card = datasets.save([row, {**row, "ranks": [2], "about": {"how": "hand"}}], name="rated", record="preferences", source={})
+    assert brought_back(datasets, take_away(datasets, card, form_named("unpaired"))).sha256 == card.sha256
+    pair = datasets.save([row, {**row, "answers": [answer, answer], "ranks": [1, 2]}], name="pair", record="preferences", source={})
+    assert [number for number, _ in survey(datasets, pair, form_named("unpaired")).misfits] == [2]
+
+
 # ---- what does not fit
 
 
@@ -241,6 +250,7 @@ def cells_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.fault("emoji, right-to-left, zero-width, formulas")
 def test_no_cell_of_a_table_begins_like_a_formula(datasets: Datasets) -> None:
     texts = [text for text in HOSTILE if text.strip()]
     path = take_away(datasets, save(datasets, [talk(text, text, system=text) for text in texts]), form_named("csv"))

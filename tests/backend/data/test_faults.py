@@ -7,6 +7,8 @@ import os
 import pickle
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.data.importing import CONTRADICTION, DUPLICATE, check, import_file, preview
+from backend.data.importing import CONTRADICTION, DUPLICATE, REVERSED, check, import_file, preview
 from backend.data.readers import BrokenRow, Row, Source, inspect, inspect_folder, read_rows, sample_rows
 from backend.data.shapes import Mapping, guess_mapping
+from backend.data.templating.rendering import Recipe, count, problems, save_rendered
+from backend.data.templating.sets import template_sets
+from backend.data.templating.tables import (
+    FileTable,
+    column_names,
+    first_rows,
+    guess_columns,
+    guess_set,
+    name_labels,
+    survey,
+)
 from backend.data.versions import Datasets
 from backend.errors import UserError
 from backend.workspace import Workspace, is_id
@@ -68,6 +81,7 @@ def stored(datasets: Datasets) -> dict[str, bytes]:
     return {str(path.relative_to(datasets.root)): path.read_bytes() for path in datasets.root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.fault("UTF-8 with BOM, CRLF, blank lines, JSON array, JSONL")
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n", "\r\n\r\n"])
 @pytest.mark.parametrize("text", [lines(CATS), json.dumps(CATS, indent=1), table(CATS).replace("\r\n", "\n")])
@@ -77,6 +91,7 @@ def test_utf8_with_bom_crlf_blank_lines_json_array_and_jsonl_are_accepted(
     assert values(inspect(write(tmp_path, mark + text.replace("\n", line_end)))) == CATS
 
 
+@pytest.mark.fault("a Latin-1 or UTF-16 CSV")
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be"])
 def test_a_latin1_or_utf16_csv_has_its_encoding_found_shown_and_changeable(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path, table(CATS).encode(encoding))
@@ -86,6 +101,7 @@ def test_a_latin1_or_utf16_csv_has_its_encoding_found_shown_and_changeable(tmp_p
     assert inspect(path, encoding=encoding).encoding == encoding
 
 
+@pytest.mark.fault("0 bytes; a header only; []")
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -101,12 +117,14 @@ def test_no_bytes_a_header_only_and_an_empty_list_are_said(tmp_path: Path, conte
         inspect(write(tmp_path, content, name="cats.csv"))
 
 
+@pytest.mark.fault("one row")
 def test_one_row_is_allowed(datasets: Datasets, tmp_path: Path) -> None:
     source = inspect(write(tmp_path, lines(CATS[:1])))
     assert check(source, PAIRS).rows == 1
     assert import_file(datasets, source, PAIRS, name="one").rows == 1
 
 
+@pytest.mark.fault("a 200,000-character cell; a 15 MB line")
 @pytest.mark.parametrize(("write_rows", "text"), [(table, "x" * 200_000), (lines, "é\n" * 5_000_000)], ids=["cell", "line"])
 def test_a_cell_of_200_000_characters_and_a_line_of_15_mb_load_and_are_clipped_to_be_shown(
     datasets: Datasets, tmp_path: Path, write_rows: Any, text: str
@@ -119,6 +137,7 @@ def test_a_cell_of_200_000_characters_and_a_line_of_15_mb_load_and_are_clipped_t
     assert record["messages"][0]["content"] == text
 
 
+@pytest.mark.fault("JSONL with a broken line")
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_broken_line_is_named_with_its_text_and_skipped_on_consent(datasets: Datasets, tmp_path: Path, number: int) -> None:
     rows: list[Any] = [*CATS]
@@ -131,12 +150,14 @@ def test_a_broken_line_is_named_with_its_text_and_skipped_on_consent(datasets: D
     assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True).rows == 2
 
 
+@pytest.mark.fault("semicolon or tab separated")
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_semicolons_and_tabs_are_found_and_shown(tmp_path: Path, delimiter: str) -> None:
     source = inspect(write(tmp_path, table(CATS, delimiter=delimiter)))
     assert source.delimiter == delimiter and values(source) == CATS
 
 
+@pytest.mark.fault("NA, None, null, 0123, 1e5 in text columns")
 def test_na_none_null_and_numbers_in_a_table_stay_text(datasets: Datasets, tmp_path: Path) -> None:
     odd = ["NA", "None", "null", "0123", "1e5", "nan", "TRUE", "1.0"]
     source = inspect(write(tmp_path, table([{"prompt": each, "completion": each} for each in odd])))
@@ -144,6 +165,7 @@ def test_na_none_null_and_numbers_in_a_table_stay_text(datasets: Datasets, tmp_p
     assert [record["messages"][1]["content"] for record in datasets.iterate(card.id)] == odd
 
 
+@pytest.mark.fault("missing columns; mixed types; null where text belongs")
 def test_missing_columns_mixed_types_and_nulls_are_shown_counted_and_left_out_on_consent(
     datasets: Datasets, tmp_path: Path
 ) -> None:
@@ -167,6 +189,7 @@ def test_missing_columns_mixed_types_and_nulls_are_shown_counted_and_left_out_on
     assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True).left_out == found.left_out
 
 
+@pytest.mark.fault("wrong role order, unknown role, no assistant turn")
 def test_wrong_role_order_unknown_roles_and_no_answer_are_listed_by_row(tmp_path: Path) -> None:
     def turns(*roles: str) -> dict[str, Any]:
         return {"messages": [{"role": role, "content": "hi"} for role in roles]}
@@ -187,6 +210,7 @@ def test_wrong_role_order_unknown_roles_and_no_answer_are_listed_by_row(tmp_path
     ]
 
 
+@pytest.mark.fault("empty completion; duplicates; the same prompt twice")
 def test_empty_completions_duplicates_and_contradictions_are_counted(datasets: Datasets, tmp_path: Path) -> None:
     rows = [*CATS, CATS[0], {**CATS[1], "completion": "It sleeps."}, {**CATS[1], "completion": " "}]
     source = inspect(write(tmp_path, lines(rows)))
@@ -196,6 +220,7 @@ def test_empty_completions_duplicates_and_contradictions_are_counted(datasets: D
     assert import_file(datasets, source, PAIRS, name="cats", skip_problems=True, drop_duplicates=True).rows == 3
 
 
+@pytest.mark.fault("chosen == rejected, contradictory pairs, a side missing")
 def test_pairs_with_the_same_answer_twice_or_a_side_missing_are_left_out(tmp_path: Path) -> None:
     rows = [
         {"prompt": "a", "chosen": "same", "rejected": "same"},
@@ -207,6 +232,21 @@ def test_pairs_with_the_same_answer_twice_or_a_side_missing_are_left_out(tmp_pat
     assert mapping is not None and mapping.record == "preferences"
     found = check(source, mapping)
     assert (found.rows, found.left_out) == (1, {"has two answers that are the same": 1, 'has no "rejected" text': 1})
+
+
+@pytest.mark.fault("emoji, right-to-left, zero-width, formulas")
+def test_pairs_judged_both_ways_are_listed_and_left_out_but_for_the_first(datasets: Datasets, tmp_path: Path) -> None:
+    first = {"prompt": "Best cat?", "chosen": "Mine.", "rejected": "Yours."}
+    other = {**first, "prompt": "Worst cat?"}
+    back = {"prompt": "Best cat?", "chosen": "Yours.", "rejected": "Mine."}
+    source = inspect(write(tmp_path, lines([first, other, back, {**first, "margin": 2}, back]), name="cats.jsonl"))
+    mapping = guess_mapping(sample_rows(source))
+    assert mapping is not None
+    found = check(source, mapping)
+    assert (found.rows, found.left_out, [problem.number for problem in found.problems]) == (3, {REVERSED: 2}, [3, 5])
+    with pytest.raises(UserError, match=r"Row 3 of cats\.jsonl prefers an answer that an earlier row .* It begins: Best cat\?"):
+        import_file(datasets, source, mapping, name="cats")
+    assert import_file(datasets, source, mapping, name="cats", skip_problems=True).rows == 3
 
 
 @pytest.mark.parametrize("write_rows", [table, lines, json.dumps, parquet_bytes])
@@ -227,6 +267,7 @@ def test_emoji_right_to_left_zero_width_and_formulas_are_stored_as_they_are(
     assert [record["messages"][0]["content"] for record in datasets.iterate(card.id)] == odd
 
 
+@pytest.mark.fault("a 200 MB file")
 def test_a_large_file_is_imported_in_bounded_memory_with_progress(datasets: Datasets, tmp_path: Path) -> None:
     with (tmp_path / "large.jsonl").open("w") as file:
         for number in range(2_000):
@@ -243,6 +284,7 @@ def test_a_large_file_is_imported_in_bounded_memory_with_progress(datasets: Data
     assert shares == sorted(shares) and len(shares) > 90 and shares[-1] == 1
 
 
+@pytest.mark.fault("corrupt Parquet; a wrong ending")
 def test_corrupt_parquet_is_said_and_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
     whole = parquet_bytes(CATS)
     assert values(inspect(write(tmp_path, table(CATS), name="cats.parquet"))) == CATS
@@ -252,6 +294,7 @@ def test_corrupt_parquet_is_said_and_a_wrong_ending_does_not_matter(tmp_path: Pa
             list(read_rows(inspect(write(tmp_path, damaged, name="cats.parquet"))))
 
 
+@pytest.mark.fault("zip, pickle, .py, symlink")
 def test_archives_pickles_programs_and_links_are_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as file:
@@ -268,6 +311,7 @@ def test_archives_pickles_programs_and_links_are_refused(tmp_path: Path) -> None
         inspect(tmp_path / "link.csv")
 
 
+@pytest.mark.fault("file names with ../, 300 characters, other scripts")
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "x" * 300 + ".csv", "長い名前.csv", "<b>cats</b>.csv", "a\nb.csv", "\ud800.csv"]
 )
@@ -279,6 +323,7 @@ def test_names_of_any_kind_are_shown_and_stored_under_our_own_id(datasets: Datas
     json.dumps(card.source).encode()
 
 
+@pytest.mark.fault("a file changed between preview and start")
 def test_a_file_changed_between_preview_and_start_is_refused_and_a_saved_version_stays(
     datasets: Datasets, tmp_path: Path
 ) -> None:
@@ -317,39 +362,85 @@ EXAMPLES = settings(
 )  # fmt: skip
 
 
+SETS = template_sets().sets
+
+
+@pytest.fixture
+def seeded(datasets: Datasets) -> Datasets:
+    """Stored versions before anything is uploaded: one by another name, and one by the name that uploads take."""
+    for name in ("cats", "any"):
+        datasets.save([{"text": f"All about {name}."}], name=name, record="text", source={"made": "by hand"}, guidelines={"purpose": "p"})
+    return datasets
+
+
+@contextmanager
+def harming_nothing(datasets: Datasets) -> Iterator[None]:
+    """What is uploaded ends in versions of its own or in a sentence; what was stored is there as it was, byte for byte."""
+    before = stored(datasets)
+    assert len(before) == 4
+    try:
+        yield
+    except UserError as refusal:
+        assert all(refusal.problems)
+        str(refusal).encode()
+    after = stored(datasets)
+    assert {path: content for path, content in after.items() if path in before} == before
+    assert {Path(path).name for path in after.keys() - before.keys()} in (set(), {"v2.json", "v2.parquet"})
+    for path in after.keys() - before.keys():
+        (datasets.root / path).unlink()
+
+
+UPLOADS = {
+    "content": ANY_BYTES, "ending": st.sampled_from(ENDINGS),
+    "format": st.sampled_from([None, None, None, "csv", "tsv", "json", "jsonl", "parquet", "documents"]),
+}  # fmt: skip
+
+
 @pytest.mark.fault("any bytes as an upload", tries=EXAMPLES.max_examples)
-@given(
-    content=ANY_BYTES,
-    ending=st.sampled_from(ENDINGS),
-    format=st.sampled_from([None, None, None, "csv", "json", "jsonl", "documents"]),
-)
+@given(**UPLOADS)
 @EXAMPLES
 def test_no_bytes_under_any_ending_end_in_anything_but_rows_or_a_sentence(
-    datasets: Datasets, tmp_path: Path, content: bytes, ending: str, format: str | None
+    seeded: Datasets, tmp_path: Path, content: bytes, ending: str, format: str | None
 ) -> None:
     path = write(tmp_path, content, name=f"any{ending}")
-    before = stored(datasets)
-    try:
+    with harming_nothing(seeded):
         source = inspect(path, format=format)
         rows = list(read_rows(source))
         mapping = guess_mapping(sample_rows(source)) or TEXTS
         found = check(source, mapping)
         assert found.rows + sum(found.left_out.values()) == len(rows)
         preview(source, mapping)
-        card = import_file(datasets, source, mapping, name="any", skip_problems=True)
-        assert len(list(datasets.iterate(card.id, card.version))) == found.rows
-        datasets.delete(card.id)
-    except UserError as refusal:
-        assert all(refusal.problems)
-        str(refusal).encode()
-    finally:
-        path.unlink()
-    assert stored(datasets) == before
+        card = import_file(seeded, source, mapping, name="any", skip_problems=True)
+        assert len(list(seeded.iterate(card.id, card.version))) == found.rows
+    path.unlink()
 
 
+@pytest.mark.fault("any bytes as a table of labels", tries=EXAMPLES.max_examples)
+@given(**UPLOADS)
+@EXAMPLES
+def test_no_bytes_as_a_table_end_in_anything_but_instructions_or_a_sentence(
+    seeded: Datasets, tmp_path: Path, content: bytes, ending: str, format: str | None
+) -> None:
+    path = write(tmp_path, content, name=f"any{ending}")
+    with harming_nothing(seeded):
+        table = FileTable(inspect(path, format=format))
+        rows, found = first_rows(table), survey(table)
+        templates = SETS[guess_set(rows, SETS) or "sentiment"]
+        columns = guess_columns(rows, templates)
+        labels = found.labels(columns.get(templates.label_part or "", "")) or {}
+        recipe = Recipe(templates=templates, columns=columns, labels=name_labels(labels, templates), words=templates.words)
+        if not problems(recipe, column_names(rows)):
+            made = count(found, recipe).made
+            assert save_rendered(seeded, table, recipe, name="any", skip=True).rows == made
+    path.unlink()
+
+
+@pytest.mark.fault("any folder of bytes", tries=EXAMPLES.max_examples)
 @given(contents=st.lists(ANY_BYTES, min_size=1, max_size=4))
 @EXAMPLES
-def test_no_folder_whatever_ends_in_anything_but_documents_and_broken_rows(tmp_path: Path, contents: list[bytes]) -> None:
+def test_no_folder_whatever_ends_in_anything_but_documents_and_broken_rows(
+    seeded: Datasets, tmp_path: Path, contents: list[bytes]
+) -> None:
     paths = [write(tmp_path, content, name=f"{number}{ENDINGS[number]}") for number, content in enumerate(contents)]
     source = inspect_folder(paths)
     rows = list(read_rows(source))
@@ -359,3 +450,5 @@ def test_no_folder_whatever_ends_in_anything_but_documents_and_broken_rows(tmp_p
             assert row.reason.startswith(f"({part.name}) ") and row.text.encode() is not None
         else:
             assert row.values["file"] == part.name and row.values["text"].encode()
+    with harming_nothing(seeded):
+        import_file(seeded, source, TEXTS, name="any", skip_problems=True)

@@ -16,6 +16,7 @@ from backend.data.hub import fetch
 from backend.data.readers import inspect, read_rows, sample_rows
 from backend.data.shapes import guess_mapping
 from backend.errors import UserError
+from launch import VARIABLES
 
 ROWS = [{"prompt": f"question {number}", "completion": f"answer {number} é😀"} for number in range(2500)]
 
@@ -104,6 +105,7 @@ def test_what_is_no_name_is_said(tmp_path: Path, name: str, monkeypatch: pytest.
         fetch(name, into=tmp_path)
 
 
+@pytest.mark.fault("no internet at all")
 def test_without_a_network_it_is_said_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(UserError, match="No hub can be reached"):
@@ -117,7 +119,10 @@ def test_without_a_network_it_is_said_at_once(tmp_path: Path) -> None:
 class Hub(BaseHTTPRequestHandler):
     """Answers as the hub does for a gated data set, for one that is not there, and with a fault of its own."""
 
+    tokens: set[str | None] = set()  # what was sent to say who asks
+
     def do_GET(self) -> None:
+        self.tokens.add(self.headers["Authorization"])
         status, code = (404, "RepoNotFound") if "missing" in self.path else (403, "GatedRepo")
         if "gated" in self.path and not self.path.endswith("/auth-check"):
             return self._answer(200, {}, json.dumps({"id": "owner/gated", "gated": "manual"}))
@@ -138,6 +143,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[str]:
+    Hub.tokens.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -150,26 +156,31 @@ import sys
 from pathlib import Path
 from backend.data.hub import fetch
 from backend.errors import UserError
-for name in sys.argv[2:]:
+from backend.models import locate
+from backend.workspace import Workspace
+folder, kind, *names = sys.argv[1:]
+for name in names:
     try:
-        fetch(name, into=Path(sys.argv[1]))
+        fetch(name, into=Path(folder)) if kind == "data" else locate(name, Workspace(Path(folder)))
     except UserError as refusal:
         print(refusal)
 """
 
 
-def told(folder: Path, hub: str, *names: str) -> list[str]:
+def told(folder: Path, hub: str, *names: str, kind: str = "data", **variables: str) -> list[str]:
     """What is said of each name where the hub is at that address."""
     root = Path(__file__).parents[3]
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")},
+        **VARIABLES,
+        **variables,
         "HF_ENDPOINT": hub,
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(folder / "home"),
         "PYTHONPATH": str(root),
     }
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(folder), *names],
+        [sys.executable, "-c", ASK, str(folder), kind, *names],
         env=environment,
         capture_output=True,
         text=True,
@@ -182,9 +193,20 @@ def told(folder: Path, hub: str, *names: str) -> list[str]:
 
 def test_what_the_hub_refuses_is_said_with_what_to_do(hub: str, tmp_path: Path) -> None:
     gated, missing, broken = told(tmp_path, hub, "owner/gated", "owner/missing", "owner/broken")
-    assert gated.startswith("owner/gated asks for consent") and "hf auth login" in gated
+    assert gated.startswith("owner/gated asks for consent") and "HF_TOKEN" in gated
     assert missing.startswith("The hub has no data set owner/missing")
     assert broken.startswith("No hub can be reached")
+
+
+@pytest.mark.parametrize("kind", ["data", "model"])
+@pytest.mark.parametrize(("variables", "sent"), [({}, None), ({"HF_TOKEN": "hf_mine"}, "Bearer hf_mine")], ids=["no token", "a token"])
+def test_a_token_comes_from_the_environment_and_from_no_file(
+    hub: str, tmp_path: Path, kind: str, variables: dict[str, str], sent: str | None
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "token").write_text("hf_of_another_program")
+    told(tmp_path, hub, "owner/missing", kind=kind, **variables)
+    assert Hub.tokens == {sent}
 
 
 def test_a_hub_that_does_not_listen_is_said_at_once(tmp_path: Path) -> None:

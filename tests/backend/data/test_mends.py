@@ -85,6 +85,15 @@ def test_near_duplicates_and_contradictions_keep_the_first(datasets: Datasets) -
     assert list(datasets.iterate(first.id, first.version)) == [*rows[:31], rows[32]]
 
 
+def test_of_pairs_judged_both_ways_the_first_judgement_stays(datasets: Datasets) -> None:
+    answers = [[{"role": "assistant", "content": text}] for text in ("Yes, of course.", "No, never.")]
+    pairs: list[Any] = [{"prompt": [{"role": "user", "content": "May I?"}], "answers": answers, "ranks": ranks} for ranks in ([1, 2], [2, 1])]
+    card = datasets.save(pairs, name="pairs", record="preferences", source={"made": "by hand"})
+    made = mend(datasets, card, *found(report(datasets, card, usual_checks()), "reversed_pairs"))
+    assert [row["ranks"] for row in datasets.iterate(made.id, made.version)] == [[1, 2]]  # type: ignore[typeddict-item]
+    assert undo(datasets, made).sha256 == card.sha256
+
+
 def test_frequent_labels_are_thinned_evenly(datasets: Datasets) -> None:
     rows = [ask(f"sentence number {n}", "negative" if n % 20 == 0 else "positive") for n in range(200)]
     card = save(datasets, rows)

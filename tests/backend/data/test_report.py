@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from backend.data.checks.long_rows import LongRows
+from backend.data.mends import mend, preview, undo
 from backend.data.prompt_map import PROMPTS, prompt_map
 from backend.data.records import Record
 from backend.data.report import Report, Reports, Stopped, report, usual_checks
 from backend.data.versions import Card, Datasets
+from backend.data.views import row_length
 from backend.errors import UserError
 from backend.models import load_tokenizer
 from backend.workspace import Workspace
@@ -57,8 +60,37 @@ def test_tokens_are_those_of_the_model_and_a_limit_is_told(datasets: Datasets, t
     card = save(datasets, starter_rows(30))  # type: ignore[arg-type]
     made = report(datasets, card, usual_checks({"long_rows": {"max_length": 20}}), tokenizer=lambda name: load_tokenizer(tiny_model))
     (found,) = [found for found in made.findings if found.check == "long_rows"]
-    assert (found.count, found.rows, found.is_sample) == (30, list(range(1, 31)), False)
+    assert (found.count, found.rows) == (30, list(range(1, 31)))
     assert len(made.pictures.tokens) == 30
+
+
+def test_long_rows_of_a_large_set_are_counted_one_by_one_and_can_be_left_out(datasets: Datasets, tiny_model: Path) -> None:
+    rows = [ask(f"q {n}", "word " * (60 if n in (1_234, 2_468) else 1)) for n in range(3 * PROMPTS // 2)]
+    card = save(datasets, rows)
+    made = report(datasets, card, usual_checks({"long_rows": {"max_length": 60}}), tokenizer=lambda name: load_tokenizer(tiny_model))
+    found, check = made.finding("long_rows", LongRows.title), LongRows(max_length=60)
+    assert (found.rows, found.of, len(made.pictures.tokens)) == ([1_235, 2_469], len(rows), len(rows) // 2)
+    assert [change.number for change in preview(datasets, card, found, check).first] == [1_235, 2_469]
+    mended = mend(datasets, card, found, check)
+    assert mended.rows == len(rows) - 2 and undo(datasets, mended).sha256 == card.sha256
+
+
+@pytest.mark.parametrize("limit", [10, 20, 40, 80, 160])
+def test_long_rows_are_those_that_one_finds_by_counting_every_row(datasets: Datasets, tiny_model: Path, limit: int) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    rows = [ask("Why? 🐈 " * (n % 7), "日本 zzz qxj! " * (n % 13)) for n in range(100)]
+    rows += [{"messages": [{"role": "system", "content": "s" * n}, *row["messages"]]} for n, row in enumerate(rows)]  # type: ignore[typeddict-item]
+    made = report(datasets, save(datasets, rows), [LongRows(max_length=limit)], tokenizer=lambda name: tokenizer)
+    long = [number for number, row in enumerate(rows, 1) if row_length(row, tokenizer).tokens > limit]
+    assert [found.rows for found in made.findings] == ([long] if long else [])
+
+
+def test_a_row_that_no_template_fits_leaves_the_tokens_uncounted_and_is_told_once(datasets: Datasets, tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.chat_template = "{% if messages[0].content == 'Who?' %}{{ raise_exception('No.') }}{% endif %}" + str(tokenizer.chat_template)
+    made = report(datasets, dirty(datasets), usual_checks({"long_rows": {"max_length": 2}}), tokenizer=lambda name: tokenizer)
+    assert len(made.left_undone) == 1 and made.left_undone[0].startswith("Tokens were not counted: ")
+    assert "long_rows" not in {found.check for found in made.findings}
 
 
 def test_a_model_that_is_not_there_leaves_the_rest_of_the_report(datasets: Datasets) -> None:

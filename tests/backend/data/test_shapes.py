@@ -310,3 +310,40 @@ def test_a_pair_that_is_none_is_said_so(row: dict[str, Any], reason: str) -> Non
     with pytest.raises(RowProblem) as problem:
         to_record(row, mapping)
     assert problem.value.reason == reason
+
+
+# ---- answers rated by themselves
+
+
+def rated(*, good: bool) -> dict[str, Any]:
+    return {"prompt": [user("Q")], "answers": [[assistant("A")]], "ranks": [1 if good else 2]}
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "Q", "completion": "A"},
+    {"prompt": [user("Q")], "completion": [assistant("A")]},
+    {"question": "Q", "response": "A"},
+], ids=["texts", "turns", "other names"])  # fmt: skip
+@pytest.mark.parametrize("labels", [(True, False), ("true", "False")], ids=["JSON", "a table"])
+def test_good_and_bad_answers_are_recognised_as_trl_writes_them(row: dict[str, Any], labels: tuple[Any, Any]) -> None:
+    rows = [{**row, "label": label} for label in labels]
+    found = guess_mapping(rows)
+    assert found is not None and (found.shape, found.record) == ("unpaired", "preferences")
+    assert [to_record(each, found) for each in rows] == [rated(good=True), rated(good=False)]
+
+
+def test_a_label_that_says_something_else_makes_no_rated_answer() -> None:
+    found = guess_mapping([{"prompt": "Q", "completion": "A", "label": label} for label in (0, 1, 2)])
+    assert found is not None and found.shape == "prompt_completion"
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"label": None}, 'has "None" where the label should be true or false'),
+    ({"label": "fine"}, 'has "fine" where the label should be true or false'),
+    ({"completion": " "}, 'has an empty "completion"'),
+    ({"completion": [user("A")]}, "has no assistant turn"),
+])  # fmt: skip
+def test_what_is_no_rated_answer_is_named(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowProblem) as problem:
+        to_record({"prompt": "Q", "completion": "A", "label": True} | change, mapping("unpaired"))
+    assert problem.value.reason == reason

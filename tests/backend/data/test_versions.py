@@ -251,6 +251,7 @@ def test_a_file_without_one_good_row_is_refused_even_with_consent(datasets: Data
     assert files(datasets) == []
 
 
+@pytest.mark.fault("one row")
 def test_one_row_is_allowed(datasets: Datasets, tmp_path: Path) -> None:
     assert save(datasets, write(tmp_path, pairs(1))).rows == 1
 
@@ -266,6 +267,7 @@ def test_duplicates_and_contradictions_are_kept_and_counted(datasets: Datasets, 
 # ---- faults
 
 
+@pytest.mark.fault("a file changed between preview and start")
 def test_a_file_that_changed_before_or_during_the_import_is_refused(datasets: Datasets, tmp_path: Path) -> None:
     source = inspect(write(tmp_path, pairs(3)))
     with pytest.raises(UserError, match="has changed"):
@@ -298,6 +300,7 @@ def test_a_card_that_cannot_be_written_leaves_nothing(
     assert files(datasets) == []
 
 
+@pytest.mark.fault("the process is killed while importing")
 def test_a_version_cut_short_by_a_crash_is_not_there_and_not_in_the_way(datasets: Datasets, tmp_path: Path) -> None:
     card = save(datasets, write(tmp_path, pairs(1)))
     (datasets.root / card.id / "v2.parquet").write_bytes(b"PAR1")
@@ -453,6 +456,14 @@ def test_a_data_set_worked_on_has_a_new_version_when_anything_changed(datasets: 
     assert [card.version for card in (same, tagged, guided, back)] == [1, 2, 3, 4]
 
 
+def test_guidelines_go_on_with_the_next_version_until_somebody_writes_others(datasets: Datasets, tmp_path: Path) -> None:
+    first = datasets.save([made("a")], name="Cats", record="messages", source={}, guidelines={"purpose": "Know cats."})
+    imported = save(datasets, write(tmp_path, pairs(2)))
+    assert (imported.id, imported.version, imported.guidelines) == (first.id, 2, {"purpose": "Know cats."})
+    assert datasets.save(datasets.iterate(first.id), name="Cats", record="messages", source={}, of=first.id) == imported
+    assert datasets.save([made("b")], name="Cats", record="messages", source={}, guidelines={}).guidelines == {}
+
+
 def test_nothing_to_save_is_said_and_leaves_nothing(datasets: Datasets) -> None:
     with pytest.raises(UserError, match="has no rows. Add at least one"):
         datasets.save([], name="none", record="messages", source={})
@@ -479,6 +490,7 @@ def test_a_sample_is_spread_over_a_large_version(datasets: Datasets) -> None:
     assert len(datasets.sample(card.id, limit=200_000)) == 100_000
 
 
+@pytest.mark.fault("the process is killed while importing")
 def test_what_a_killed_import_left_is_swept_once_it_is_old(datasets: Datasets) -> None:
     old, young = datasets.root / ".old.partial", datasets.root / ".young.partial"
     for path in (old, young):

@@ -1,6 +1,7 @@
 """The story of a generation: what is kept and what not, and that neither a stop nor a kill loses or doubles a task."""
 
 import json
+import logging
 import random
 import re
 import signal
@@ -14,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from backend.data.exports import export, form_named, survey
 from backend.data.similarity import Pool
+from backend.data.versions import Datasets
 from backend.errors import UserError
 from backend.generating.generation import Candidate, Generation, Generations, make_generation
-from backend.generating.settings import parse_generation
+from backend.generating.review import Review
+from backend.generating.settings import KEY_VARIABLE, parse_generation
 from backend.generating.writing import write_tasks
 from backend.jobs import Means
 from backend.workspace import Workspace
@@ -219,6 +223,32 @@ def test_an_endpoint_that_fails_ends_it_and_it_can_go_on(workspace: Workspace, e
     endpoint.reply = author
     write_tasks(generation, means())
     assert generation.status == "done"
+
+
+def test_neither_the_key_nor_the_hub_s_token_is_kept_anywhere(
+    workspace: Workspace, endpoint: Any, seeds: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in the spec, the events, the candidates, the data set or its export, nor in the log, even where the endpoint repeats it."""
+    key, token = "sesame-of-the-endpoint", "hf_sesame-of-the-hub"
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    monkeypatch.setenv("HF_TOKEN", token)
+    caplog.set_level(logging.DEBUG)
+    failed, done = generation_of(workspace, endpoint, seeds), generation_of(workspace, endpoint, seeds)
+    endpoint.reply = lambda request: (500, f"out of cheese; you sent {key}")
+    with pytest.raises(UserError, match="you sent the key"):
+        write_tasks(failed, means())
+    endpoint.reply = author
+    write_tasks(done, means())
+    review, datasets, form = Review(done), Datasets(workspace), form_named("messages")
+    review.accept(review.queue()[0].id)
+    card = review.save(datasets, name="tasks")
+    export(datasets, card, form, survey(datasets, card, form), workspace.exports)
+    assert all(headers["Authorization"] == f"Bearer {key}" for _, headers, _ in endpoint.asked)
+    kept = [file for folder in ("generations", "datasets", "exports") for file in (workspace.root / folder).rglob("*") if file.is_file()]
+    assert len({file.parent for file in kept}) >= 4 and caplog.text
+    secrets = re.compile(f"{key}|{token}".encode())
+    assert [file for file in kept if secrets.search(file.read_bytes())] == []
+    assert not secrets.search(caplog.text.encode())
 
 
 def test_a_fault_of_ours_is_one_sentence(workspace: Workspace, endpoint: Any, seeds: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,15 @@ import pytest
 from datasets import Dataset, load_dataset
 from trl.data_utils import extract_prompt, is_conversational, maybe_unpair_preference_dataset
 
+from backend.data.importing import import_file
+from backend.data.readers import inspect, sample_rows
 from backend.data.records import Message
+from backend.data.shapes import guess_mapping
 from backend.data.versions import Datasets
 from backend.errors import UserError
 from backend.labelling.bringing import pairs_in
 from backend.labelling.items import Batch, Candidate, Item, Labels
-from backend.labelling.outcomes import Judged, judged_items
+from backend.labelling.outcomes import Judged, judged_items, records
 from backend.labelling.taking import (
     DATA_SET,
     FORMS,
@@ -121,6 +124,21 @@ def test_a_kto_file_is_what_trl_makes_of_pairs_and_has_both_bad_answers_as_bad(j
     assert [row["label"] for row in rows if row["prompt"][0]["content"] == "question 3"] == [False, False]
     assert [row["label"] for row in rows if row["prompt"][0]["content"] == "question 1"] == [False, True, False]
     assert len(rows) == 2 + 3 + 2 + 2
+
+
+def test_a_kto_file_is_imported_as_what_it_was_taken_from(judged: list[Judged], workspace: Workspace, tmp_path: Path) -> None:
+    def rated(records: Any) -> list[tuple[str, str, bool]]:
+        return sorted(
+            (repr(each["prompt"]), repr(answer), rank == 1) for each in records for answer, rank in zip(each["answers"], each["ranks"], strict=True)
+        )
+
+    taken = take(judged, form_named("trl-kto"), EVERYTHING)
+    source = inspect(write(taken, form_named("trl-kto"), tmp_path, name="round"))
+    mapping = guess_mapping(sample_rows(source))
+    assert mapping and mapping.shape == "unpaired"
+    datasets = Datasets(workspace)
+    card = import_file(datasets, source, mapping, name="back")
+    assert rated(datasets.iterate(card.id)) == rated(records(taken.judged)) and card.rows == 9
 
 
 @pytest.mark.parametrize(("form", "columns"), [

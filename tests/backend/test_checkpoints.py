@@ -1,0 +1,118 @@
+"""Folders of weights that are whole or not there: brought to the disk, proven before an older one goes, never begun without room."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.checkpoints import keep_newest, put_in_place, require_room, whole_checkpoints
+from backend.data.versions import Card
+from backend.reference import FILE
+from backend.workspace import Workspace, write_whole
+from tests.backend.test_alignment import spec_of, trained
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="which file a descriptor is of is asked by Linux's means")
+
+
+def saved(checkpoints: Path, step: int, content: bytes = b"weights") -> Path:
+    """A checkpoint as a trainer saves it, of one file."""
+    partial = checkpoints / ".writing"
+    partial.mkdir(parents=True)
+    (partial / "model.safetensors").write_bytes(content)
+    place = checkpoints / f"step-{step}"
+    put_in_place(partial, place)
+    return place
+
+
+def names(checkpoints: Path) -> list[str]:
+    return sorted(path.name for path in checkpoints.iterdir())
+
+
+@pytest.fixture
+def brought_to_disk(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is fsynced, each as its descriptor names it at that moment."""
+    paths: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        paths.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return paths
+
+
+@needs_proc
+def test_files_and_their_folder_reach_the_disk_before_the_renaming_and_the_name_after_it(
+    tmp_path: Path, brought_to_disk: list[Path]
+) -> None:
+    partial = tmp_path / ".writing"
+    saved(tmp_path, 4)
+    assert set(brought_to_disk[:2]) == {partial / "model.safetensors", partial / "manifest.json"}
+    assert brought_to_disk[2:] == [partial, tmp_path]
+
+
+@needs_proc
+def test_a_file_that_is_written_whole_reaches_the_disk_with_its_name(tmp_path: Path, brought_to_disk: list[Path]) -> None:
+    write_whole(tmp_path / "reference.safetensors", b"log p")
+    file, folder = brought_to_disk
+    assert file.name.startswith(".reference.safetensors.") and folder == tmp_path
+
+
+@needs_proc
+def test_what_a_run_is_measured_against_reaches_the_disk(workspace: Workspace, pairs: Card, brought_to_disk: list[Path]) -> None:
+    run = trained(workspace, spec_of(pairs, "dpo", max_steps=1, evaluate_every=1))
+    (at,) = (number for number, path in enumerate(brought_to_disk) if path.name.startswith(f".{FILE}."))
+    assert brought_to_disk[at + 1] == run.folder and (run.folder / FILE).exists()
+
+
+def test_older_checkpoints_go_once_the_newest_is_proven(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        saved(tmp_path, step)
+    keep_newest(tmp_path)
+    assert names(tmp_path) == ["step-10"]
+
+
+@pytest.mark.fault("a checkpoint is damaged or incomplete")
+def test_a_newest_checkpoint_that_is_not_what_was_saved_costs_no_older_one(tmp_path: Path) -> None:
+    saved(tmp_path, 2)
+    older, newest = saved(tmp_path, 4), saved(tmp_path, 6)
+    (newest / "model.safetensors").write_bytes(b"weighty")  # of the same size
+    assert whole_checkpoints(tmp_path)[0] == newest
+    keep_newest(tmp_path)
+    assert names(tmp_path) == [older.name]
+
+
+@pytest.mark.fault("a checkpoint is damaged or incomplete")
+def test_damaged_ones_are_removed_with_the_older_ones_and_alone_they_are_left(tmp_path: Path) -> None:
+    cut, later = saved(tmp_path, 2), saved(tmp_path, 8)
+    for damaged in (cut, later):
+        (damaged / "model.safetensors").write_bytes(b"we")
+    keep_newest(tmp_path)
+    assert names(tmp_path) == [cut.name, later.name]
+    saved(tmp_path, 4)
+    keep_newest(tmp_path)
+    assert names(tmp_path) == ["step-4"]
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+def test_room_is_asked_for_as_much_as_the_newest_took_and_the_first_time_for_weights_and_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage(tmp_path)
+
+    def left(count: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=count))
+
+    left(299)
+    with pytest.raises(OSError, match="No space left"):
+        require_room(tmp_path, 100)
+    left(300)
+    require_room(tmp_path, 100)
+    newest = saved(tmp_path, 2, b"x" * 1000)
+    with pytest.raises(OSError, match="No space left"):
+        require_room(tmp_path, 100)
+    left(sum(file.stat().st_size for file in newest.iterdir()))
+    require_room(tmp_path, 100)
