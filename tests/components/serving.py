@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 
 @contextmanager
@@ -25,3 +25,24 @@ def visited(chromium: Browser, address: str) -> Iterator[Page]:
     page.goto(address)
     yield page
     context.close()
+
+
+class Line:
+    """A page's line to the functions of its components, which a test may cut or hold.
+
+    It is laid before the page is opened: what a page asks in the moment in which a browser is told to hand its requests
+    over may still pass by.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.cut = self.holds = False
+        self.held: list[Route] = []
+        page.route("**/component_server**", self._carry)
+
+    def _carry(self, route: Route) -> None:
+        if self.cut:
+            route.abort()
+        elif self.holds:
+            self.held.append(route)
+        else:
+            route.continue_()

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from components.pair_labeller import SCRIPT, labelling, pair_labeller
+from tests.components.serving import Line
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{alert(3)}}</textarea><script>alert(4)</script>"
@@ -94,7 +95,14 @@ def visit(served: Any) -> Iterator[Any]:
         return page
 
     yield open_page
+    page.unroute_all()
     assert faults == []
+
+
+@pytest.fixture
+def line(served: Any) -> Line:
+    """The line of the page that `visit` opens."""
+    return Line(served[1])
 
 
 def part(page: Page, name: str) -> Locator:
@@ -167,17 +175,16 @@ def test_keys_pressed_while_typing_composing_or_with_others_say_nothing(visit: A
 
 
 @pytest.mark.fault("a label: double click, key repeat, undo, two tabs")
-def test_a_double_click_says_one_thing(visit: Any, desk: Desk) -> None:
+def test_a_double_click_says_one_thing(line: Line, visit: Any, desk: Desk) -> None:
     page = visit()
-    held: list[Any] = []
-    page.route("**/component_server**", lambda route: held.append(route))
+    line.holds = True
     page.locator('[data-do="first"]').dblclick()
     press(page, "12")
     page.wait_for_timeout(100)  # the presses are there, and none of them may be sent
-    assert len(held) == 1
-    held[0].continue_()
+    assert len(line.held) == 1
+    line.held[0].continue_()
+    line.holds = False
     at(page, 1)
-    page.unroute("**/component_server**")
     assert desk.votes == [["ranked", 1, 2]]
 
 
@@ -292,12 +299,12 @@ def test_another_person_leaves_the_item_of_the_one_before(visit: Any, desk: Desk
     assert desk.requests[1] == {"do": "look", "left": {"batch": "made-up", "annotator": "ada"}, "batch": "made-up", "annotator": "bob"}
 
 
-def test_a_studio_that_does_not_answer_is_told_and_nothing_is_lost(visit: Any, desk: Desk) -> None:
+def test_a_studio_that_does_not_answer_is_told_and_nothing_is_lost(line: Line, visit: Any, desk: Desk) -> None:
     page = visit()
     at(page, 0)
-    page.route("**/component_server**", lambda route: route.abort())
+    line.cut = True
     page.keyboard.press("1")
     expect(part(page, "problems")).to_contain_text("The studio does not answer", timeout=15_000)
-    page.unroute("**/component_server**")
+    line.cut = False
     page.keyboard.press("1")
     at(page, 1)

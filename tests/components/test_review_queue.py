@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.review_queue import SCRIPT, review_queue, reviewing
+from tests.components.serving import Line
 
 HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{alert(3)}}</textarea><script>alert(4)</script>"
 
@@ -178,9 +179,12 @@ def test_more_tasks_come_without_a_reload(visit: Any, desk: Desk) -> None:
 @pytest.mark.browser
 def test_a_studio_that_does_not_answer_is_told_and_nothing_is_lost(visit: Any, desk: Desk) -> None:
     page = visit(desk.page())
-    page.route("**/component_server**", lambda route: route.abort())
+    line = Line(page)
+    page.reload()
+    counts(page, 3, 0, 0)
+    line.cut = True
     page.keyboard.press("a")
     expect(part(page, "problems")).to_contain_text("The studio does not answer")
-    page.unroute("**/component_server**")
+    line.cut = False
     page.keyboard.press("a")
     counts(page, 2, 1, 0)
