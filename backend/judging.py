@@ -13,7 +13,7 @@ import backend.tuners.bottleneck  # noqa: F401  registers the adapter kind, so t
 from backend import models
 from backend.checkpoints import is_whole
 from backend.data.records import Message
-from backend.data.tokens import encode_messages
+from backend.data.tokens import encode_conversations
 from backend.device import device, dtype
 from backend.errors import UserError
 from backend.examples import Example, collate, example_of
@@ -45,13 +45,13 @@ class Judge:
         """Tokens of the longest conversation it can read."""
         return self.model.config.max_position_embeddings
 
-    def encoded(self, messages: Sequence[Message]) -> Example:
-        """A conversation as it is read: all of it, for its end is what is judged."""
-        return example_of(encode_messages(messages, self.tokenizer), cut=0, row=1)
+    def encoded(self, conversations: Sequence[Sequence[Message]]) -> list[Example]:
+        """Conversations as they are read: all of each, for its end is what is judged."""
+        return [example_of(each, cut=0, row=1) for each in encode_conversations(conversations, self.tokenizer)]
 
     def rewards(self, conversations: Sequence[list[Message]], *, turn: Turn = nullcontext) -> list[float]:
         """The reward of each conversation's last answer, in their order."""
-        return self.rewards_of([self.encoded(messages) for messages in conversations], turn=turn)
+        return self.rewards_of(self.encoded(conversations), turn=turn)
 
     def rewards_of(self, examples: Sequence[Example], *, turn: Turn = nullcontext) -> list[float]:
         """The same of conversations that are tokens already."""

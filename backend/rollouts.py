@@ -84,13 +84,16 @@ class RolloutSettings(RewardSettings, ObjectiveSettings):
         self, records: "Iterable[Record]", tokenizer: "PreTrainedTokenizerBase", max_length: int
     ) -> Iterator[AnyExample | LeftOut]:
         """The prompt of every conversation: all that comes before its last answer."""
-        from backend.data.tokens import Encoded, encode_prompt
+        from backend.data.tokens import Encoded, encode_prompts, together
 
-        for number, record in enumerate(records, start=1):
-            prompt, answer = record["messages"][:-1], record["messages"][-1]["content"]  # type: ignore[typeddict-item]
-            ids = encode_prompt(prompt, tokenizer)
+        asked = (
+            (record["messages"], ids)  # type: ignore[typeddict-item]
+            for some in together(records)
+            for record, ids in zip(some, encode_prompts([record["messages"][:-1] for record in some], tokenizer), strict=True)  # type: ignore[typeddict-item]
+        )
+        for number, ((*prompt, answer), ids) in enumerate(asked, start=1):
             if len(ids) + self.answer_tokens <= max_length:
-                yield Prompted(example_of(Encoded(ids, [False] * len(ids)), cut=0, row=number), prompt, answer)
+                yield Prompted(example_of(Encoded(ids, [False] * len(ids)), cut=0, row=number), prompt, answer["content"])
             else:
                 yield LeftOut(number, f"its prompt leaves no room for an answer of {self.answer_tokens} tokens within {max_length}")
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
 from backend.checkpoints import newest_checkpoint, put_in_place
-from backend.data.tokens import encode_prompt
+from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory, trim_memory
 from backend.errors import UserError
@@ -321,7 +321,7 @@ def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int) ->
 
 def _said(model: torch.nn.Module, ready: Ready, report: Reporter, turn: Turn) -> dict[str, str]:
     """What the model answers to each probe prompt, shorter if told to stop."""
-    prompts = [encode_prompt([{"role": "user", "content": probe}], ready.tokenizer) for probe in ready.probes]
+    prompts = encode_prompts([[{"role": "user", "content": probe}] for probe in ready.probes], ready.tokenizer)
     said = answers(model, ready.tokenizer, prompts, PROBE, turn=turn, should_stop=report.should_stop)
     return dict(zip(ready.probes, said, strict=True))
 

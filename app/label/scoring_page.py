@@ -172,7 +172,7 @@ def on_score(
     turns = studio.engine.turns
     with turns.take(quick=True):
         model = studio.engine.shelf.judge(run.id)
-    examples = [model.encoded([*asked.prompt, *answer]) for answer in asked.answers]
+    examples = model.encoded([[*asked.prompt, *answer] for answer in asked.answers])
     _refuse_too_long(model, [example.length for example in examples])
     rewards = model.rewards_of(examples, turn=lambda: turns.take(quick=True))
     texts = ["\n".join(turn["content"] for turn in answer) for answer in asked.answers]

@@ -1,6 +1,6 @@
 """A conversation as a model's chat template writes it. The template is a stranger's program: it runs in a sandbox, apart.
 
-    text = written(messages, tokenizer, answer_next=True)
+    text, *_ = written([(messages, True), ...], tokenizer)
 
 The sandbox is transformers' (jinja2's ImmutableSandboxedEnvironment): a template reaches the messages and nothing else.
 It bounds neither time nor memory, and one power of numbers can hold a whole process for days; so it stands in a process
@@ -27,13 +27,11 @@ PROGRAM = Path(__file__).with_name("template_writer.py")
 Conversation = tuple[Sequence[dict[str, str]], bool]  # and whether the assistant answers next
 
 
-def written(messages: Sequence[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *, answer_next: bool = False) -> str:
-    """The text the model reads. Raises `UserError` where the template refuses, is broken, or finds no end."""
-    return all_written([(messages, answer_next)], tokenizer)[0]
+def written(conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """The texts the model reads, asked for in one question, as asking takes longer than writing.
 
-
-def all_written(conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase") -> list[str]:
-    """The texts of several, asked for at once, as asking takes longer than writing. Raises `UserError` as `written` does."""
+    Raises `UserError` where the template refuses one of them, is broken, or finds no end.
+    """
     try:
         return _writer().texts(conversations, tokenizer.get_chat_template(), tokenizer.special_tokens_map)
     except ValueError as error:
@@ -51,8 +49,7 @@ class Writer:
 
     def texts(self, conversations: Sequence[Conversation], template: str, tokens: dict[str, str]) -> list[str]:
         """Raises `ValueError` with the reason where there are none."""
-        seconds = SECONDS * max(len(conversations), 1)
-        asked = {"template": template, "conversations": conversations, "tokens": tokens, "seconds": seconds}
+        asked = {"template": template, "conversations": conversations, "tokens": tokens, "seconds": SECONDS}
         with self._lock:
             answer = self._answer(json.dumps(asked))
         if "reason" in answer:

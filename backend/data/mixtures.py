@@ -24,7 +24,7 @@ from backend.data.importing import import_file
 from backend.data.readers import Progress, inspect
 from backend.data.records import KINDS, Record, RecordKind
 from backend.data.shapes import Mapping
-from backend.data.tokens import encode
+from backend.data.tokens import encode_all
 from backend.data.versions import Card, Datasets
 from backend.errors import UserError
 from backend.settings import Settings, sentences
@@ -178,7 +178,7 @@ def recipe_of(card: Card) -> Recipe:
 
 def tokens_per_row(datasets: Datasets, part: Ingredient, tokenizer: "PreTrainedTokenizerBase", *, limit: int = ROWS_TOKENISED) -> float:
     """Tokens in a row of a part: the mean of up to about `limit` rows, spread evenly over it."""
-    counts = [len(encode(record, tokenizer).ids) for record in datasets.sample(part.id, part.version, limit=limit)]
+    counts = [len(encoded.ids) for encoded in encode_all(datasets.sample(part.id, part.version, limit=limit), tokenizer)]
     return sum(counts) / len(counts)
 
 

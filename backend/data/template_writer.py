@@ -1,7 +1,8 @@
 """Writes conversations by chat templates, in a process of its own: what a template does to it, it does to nobody else.
 
 Started and asked by chat_template.py. A line of JSON asks, {"template", "conversations", "tokens", "seconds"}, and one
-answers: {"texts"}, or {"reason"} where there are none. A conversation is (messages, whether the assistant answers next).
+answers: {"texts"}, or {"reason"} where there are none. A conversation is (messages, whether the assistant answers next);
+each has so many seconds.
 """
 
 import faulthandler
@@ -23,25 +24,25 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the studio's to answer
     _limit_memory()
     for line in sys.stdin:
-        asked = json.loads(line)
-        faulthandler.dump_traceback_later(asked["seconds"], exit=True)  # a clock that no single operation holds up
-        answer = json.dumps(_answer(asked))
-        faulthandler.cancel_dump_traceback_later()
-        print(answer, flush=True)
+        print(json.dumps(_answer(json.loads(line))), flush=True)
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"texts": [_text(conversation, asked["template"], asked["tokens"]) for conversation in asked["conversations"]]}
+        return {"texts": [_text(conversation, asked["template"], asked["tokens"], asked["seconds"]) for conversation in asked["conversations"]]}
     except Exception as error:  # whatever a stranger's program raises
         return {"reason": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _text(conversation: Conversation, template: str, tokens: dict[str, str]) -> str:
+def _text(conversation: Conversation, template: str, tokens: dict[str, str], seconds: float) -> str:
     messages, answer_next = conversation
     if not messages:
         raise ValueError("it has no message")
-    (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=answer_next, **tokens)
+    faulthandler.dump_traceback_later(seconds, exit=True)  # a clock that no single operation holds up
+    try:
+        (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=answer_next, **tokens)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if len(text) > MOST_CHARACTERS + MOST_TIMES * sum(len(message["content"]) for message in messages):
         raise ValueError(f"it made {len(text):,} characters of one conversation")
     return text

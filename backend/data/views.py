@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backend.data.readers import Progress
 from backend.data.records import Record
-from backend.data.tokens import Encoded, encode
+from backend.data.tokens import Encoded, encode, encode_all
 from backend.data.versions import Datasets
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ def token_lengths(
     until = time.monotonic() + seconds
     records = datasets.sample(id, version, limit=limit)
     measured: dict[int, RowLength] = {}
-    for number in _spread(len(records)):
-        measured[number] = row_length(records[number], tokenizer)
+    order = list(_spread(len(records)))
+    for number, encoded in zip(order, encode_all((records[number] for number in order), tokenizer), strict=True):
+        measured[number] = _length(encoded)
         if progress and len(measured) % 50 == 0:
             progress(len(measured) / len(records))
         if len(measured) >= FEWEST_MEASURED and time.monotonic() > until:
@@ -126,7 +127,10 @@ def _spread(count: int) -> Iterator[int]:
 
 def row_length(record: Record, tokenizer: "PreTrainedTokenizerBase") -> RowLength:
     """How long a record is as the model sees it, uncut. Raises `UserError` where the chat template does not fit it."""
-    encoded = encode(record, tokenizer)
+    return _length(encode(record, tokenizer))
+
+
+def _length(encoded: Encoded) -> RowLength:
     first = encoded.trained.index(True) if True in encoded.trained else len(encoded.ids)
     return RowLength(len(encoded.ids), first)
 

@@ -67,9 +67,9 @@ class LocalWriter(Writer):
         return self._write(ids, [prompt.stops for prompt in prompts], sampling)
 
     def answer(self, questions: Sequence[str], sampling: Sampling) -> list[Completion]:
-        from backend.data.tokens import encode_prompt
+        from backend.data.tokens import encode_prompts
 
-        ids = [encode_prompt([{"role": "user", "content": question}], self._tokenizer) for question in questions]
+        ids = encode_prompts([[{"role": "user", "content": question}] for question in questions], self._tokenizer)
         return self._write(ids, [()] * len(ids), sampling)
 
     def _write(self, prompts: list[list[int]], stops: Sequence[tuple[str, ...]], sampling: Sampling) -> list[Completion]:

@@ -95,7 +95,7 @@ def compared(votes: Iterable[Said], items: Sequence[Item], opinion: Opinion, *, 
 
 def _rewards(judge: "Judge", items: Sequence[Item], turn: "Turn") -> list[list[float] | None]:
     """The reward of every candidate, item by item; None for an item of which one answer is longer than the model reads."""
-    read = [[judge.encoded([*item.prompt, *each.answer]) for each in item.candidates] for item in items]
+    read = [judge.encoded([[*item.prompt, *each.answer] for each in item.candidates]) for item in items]
     fits = [all(example.length <= judge.context for example in examples) for examples in read]
     rewards = iter(judge.rewards_of([example for examples, fit in zip(read, fits, strict=True) if fit for example in examples], turn=turn))
     return [[next(rewards) for _ in examples] if fit else None for examples, fit in zip(read, fits, strict=True)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from backend.data.records import Record
-from backend.data.tokens import Encoded, encode
+from backend.data.tokens import Encoded, encode_all
 from backend.examples import IGNORED, Example, LeftOut, example_of
 from backend.objectives import Batch, ObjectiveSettings, Scored
 
@@ -31,8 +31,8 @@ class Pretraining(ObjectiveSettings):
         """
         waiting: list[int] = []
         blocks = 0
-        for record in records:
-            waiting += encode(record, tokenizer).ids
+        for document in encode_all(records, tokenizer):
+            waiting += document.ids
             while len(waiting) >= max_length:
                 blocks += 1
                 yield _block(waiting[:max_length], blocks)

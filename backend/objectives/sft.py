@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from backend.data.records import Record
-from backend.data.tokens import encode
+from backend.data.tokens import encode_all
 from backend.examples import IGNORED, Example, LeftOut, example_of
 from backend.objectives import Batch, ObjectiveSettings, Scored
 
@@ -34,8 +34,7 @@ class Sft(ObjectiveSettings):
         self, records: Iterable[Record], tokenizer: "PreTrainedTokenizerBase", max_length: int
     ) -> Iterator[Example | LeftOut]:
         """One example per row, cut to `max_length` tokens; a row with no answer left after the cut is left out."""
-        for number, record in enumerate(records, start=1):
-            encoded = encode(record, tokenizer)
+        for number, encoded in enumerate(encode_all(records, tokenizer), start=1):
             kept = encoded.cut(max_length)
             if kept.trained_count:
                 yield example_of(kept, cut=len(encoded.ids) - len(kept.ids), row=number)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from backend.data.tokens import Encoded, encode, encode_messages, encode_prompt
+from backend.data.tokens import AT_ONCE, Encoded, encode, encode_all, encode_messages, encode_prompt
 from backend.examples import Example, LeftOut
 from backend.models import load_tokenizer
 from backend.objectives import parse
@@ -51,6 +51,18 @@ def test_every_answer_of_a_conversation_is_learnt_and_nothing_else(tokenizer: Pr
         (False, f"{START}user\nAnd then?{END}\n{START}assistant\n"),
         (True, f"Then it rains.{END}\n"),
     ]
+
+
+def test_records_are_the_same_tokens_together_as_one_by_one(tokenizer: PreTrainedTokenizerBase) -> None:
+    answers = [chat("", said)[1:] for said in ("Because.", f"So.{END}", "No.")]
+    mixed = [
+        {"messages": chat("Why?", "Because.", "And then?", "Then it rains.")}, {"text": "It rains."},
+        {"messages": chat(f"Why?{END}\n{START}assistant\nMine", "Because.")},
+        {"prompt": chat("Why?"), "answers": answers, "ranks": [2, 1, 3]}, *starter_rows(20),
+    ]  # fmt: skip
+    records = mixed * 4  # more than are asked for together
+    assert len(records) > AT_ONCE
+    assert list(encode_all(records, tokenizer)) == [encode(record, tokenizer) for record in records]
 
 
 def test_a_prompt_is_the_beginning_of_its_row(tokenizer: PreTrainedTokenizerBase) -> None:

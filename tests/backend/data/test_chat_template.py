@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from backend.data import chat_template
-from backend.data.chat_template import all_written, written
+from backend.data.chat_template import written
 from backend.data.tokens import encode_messages
 from backend.errors import UserError
 from backend.models import CHATML, load_tokenizer
@@ -75,7 +75,7 @@ def test_a_template_without_an_end_is_broken_off_and_the_next_one_is_written(
             encode_messages(ASKED, tokenizer)
     assert time.monotonic() - begun < 10
     tokenizer.chat_template = good
-    assert "Why?" in written(ASKED, tokenizer)
+    assert "Why?" in written([(ASKED, False)], tokenizer)[0]
 
 
 @contextmanager
@@ -102,15 +102,15 @@ def nobody_waits(*, longer: float) -> Iterator[None]:
 def test_one_giant_operation_is_broken_off_while_the_studio_goes_on(
     tokenizer: PreTrainedTokenizerBase, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Why?" in written(ASKED, tokenizer)
+    assert "Why?" in written([(ASKED, False)], tokenizer)[0]
     monkeypatch.setattr(chat_template, "SECONDS", 2.0)
     good, tokenizer.chat_template = tokenizer.chat_template, GIANT[name]
     begun = time.monotonic()
     with nobody_waits(longer=1.5), pytest.raises(UserError, match="was not done after 2 s|MemoryError|OverflowError|ValueError"):
-        written(ASKED, tokenizer)
+        written([(ASKED, False)], tokenizer)
     assert time.monotonic() - begun < 10
     tokenizer.chat_template = good
-    assert "Why?" in written(ASKED, tokenizer)
+    assert "Why?" in written([(ASKED, False)], tokenizer)[0]
 
 
 @pytest.mark.parametrize("answer_next", [False, True])
@@ -118,16 +118,15 @@ def test_one_giant_operation_is_broken_off_while_the_studio_goes_on(
 def test_an_honest_template_writes_what_the_library_alone_would(tokenizer: PreTrainedTokenizerBase, name: str, answer_next: bool) -> None:
     tokenizer.chat_template = HONEST[name]
     expected = tokenizer.apply_chat_template(CONVERSATION, tokenize=False, add_generation_prompt=answer_next)
-    assert written(CONVERSATION, tokenizer, answer_next=answer_next) == expected
-    assert all_written([(CONVERSATION, answer_next), (ASKED, False)], tokenizer)[0] == expected
+    assert written([(CONVERSATION, answer_next), (ASKED, False)], tokenizer)[0] == expected
 
 
 def test_a_writer_that_is_gone_is_started_again(tokenizer: PreTrainedTokenizerBase) -> None:
-    before = written(ASKED, tokenizer)
+    before = written([(ASKED, False)], tokenizer)
     process = chat_template._writer()._process
     process.kill()
     process.wait()
-    assert written(ASKED, tokenizer) == before
+    assert written([(ASKED, False)], tokenizer) == before
 
 
 @pytest.mark.fault("a hostile chat template")
@@ -136,7 +135,7 @@ def test_a_template_reaches_nothing_outside(tokenizer: PreTrainedTokenizerBase, 
     for way in ("cycler.__init__.__globals__.os", "''.__class__.__mro__[1].__subclasses__()[0].__init__.__globals__.os", "messages.append.__self__.__class__"):
         tokenizer.chat_template = f"{{{{ {way}.system('touch {mark}') }}}}"
         with pytest.raises(UserError, match="cannot write this conversation"):
-            written(ASKED, tokenizer)
+            written([(ASKED, False)], tokenizer)
     assert not mark.exists()
 
 
@@ -152,4 +151,4 @@ def test_what_goes_wrong_in_a_template_is_told_in_a_sentence(
 ) -> None:
     tokenizer.chat_template = template
     with pytest.raises(UserError, match=sentence):
-        written(ASKED, tokenizer)
+        written([(ASKED, False)], tokenizer)
