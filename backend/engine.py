@@ -101,11 +101,17 @@ class Engine:
             time.sleep(0.02)
 
     def stop(self, job_id: str) -> None:
-        """Ask a job to stop; harmless whenever and however often. A job that still waits is taken off the queue."""
+        """Ask a job to stop; harmless whenever and however often. A job that still waits is taken off the queue.
+
+        Raises `InOtherHands` where another process works on it.
+        """
         job = self._job(job_id)
         with self._lock:
             asked = self._stops.get(job_id)
-            if asked is None or asked.is_set():
+            if asked is None:
+                job.take().lock.release()  # raises where there is something to stop, and only another process can
+                return
+            if asked.is_set():
                 return
             asked.set()
             if not self._works_on(job_id):

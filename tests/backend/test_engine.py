@@ -349,10 +349,12 @@ def test_what_had_ended_is_left_as_it_was(workspace: Workspace, dataset: Card, r
 def test_a_run_that_another_process_trains_is_left_alone(workspace: Workspace, dataset: Card, recovered: Callable[[], Engine]) -> None:
     run = left_behind(workspace, dataset, "started", "step")
     with run.lock():
-        recovered()
+        engine = recovered()
         assert run.status == "running"
         with pytest.raises(UserError):
             Runs(workspace).delete(run.id)
+        with pytest.raises(UserError, match='Another process is training "run". Wait for it, or stop it there.'):
+            engine.stop(run.id)
 
 
 @pytest.mark.fault("two processes train in one workspace")
