@@ -17,6 +17,7 @@ from app.departures import Departures
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET
 from app.label.tab import label_tab
+from app.presence import Presence, tell_departure
 from app.queue_line import queue_line
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
@@ -73,7 +74,7 @@ def launch_options(page: gr.Blocks, host: str, port: int, open_browser: bool) ->
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {
-            "openapi_url": None, "docs_url": None, "redoc_url": None, "lifespan": doors(host), "middleware": [Middleware(Departures, page=page)],
+            "openapi_url": None, "docs_url": None, "redoc_url": None, "lifespan": doors(host), "middleware": [Middleware(Departures, page=page), Middleware(Presence)],
         },
     }
 
@@ -97,6 +98,7 @@ def build(studio: Studio) -> gr.Blocks:
         public_api(studio)
 
         page.load(None, js=preload(), **QUIET)
+        tell_departure(page)
         beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
         # a tab shows what has happened elsewhere when one comes to it
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]

@@ -1,0 +1,76 @@
+"""Pages that are open, and pages that say goodbye, in a real browser."""
+
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+from playwright.sync_api import Browser, expect
+from starlette.middleware import Middleware
+
+from app.presence import Presence, tell_departure
+
+pytestmark = pytest.mark.browser
+MORE_THAN_CONNECTIONS = 8  # a browser opens six to one address
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[gr.Blocks, str]]:
+    """A page with a state of its own for each visitor, and its address."""
+    with gr.Blocks(analytics_enabled=False) as page:
+        presses = gr.State(0)
+        told = gr.Textbox("0", label="Presses")
+        gr.Button("Press").click(lambda before: (before + 1, str(before + 1)), presses, [presses, told])
+        tell_departure(page)
+    _, url, _ = page.launch(
+        prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False, app_kwargs={"middleware": [Middleware(Presence)]},
+    )
+    yield page, url
+    page.close()
+
+
+def sessions(page: gr.Blocks) -> list[SessionState]:
+    return list(page.state_holder.session_data.values())
+
+
+def becomes(met: Callable[[], bool]) -> None:
+    until = monotonic() + 10
+    while not met():
+        assert monotonic() < until
+        sleep(0.05)
+
+
+@pytest.mark.fault("browser closed, reloaded, seven tabs")
+def test_more_pages_than_a_browser_opens_connections_all_work(chromium: Browser, served: tuple[gr.Blocks, str]) -> None:
+    page, url = served
+    with chromium.new_context() as context:
+        tabs = [context.new_page() for _ in range(MORE_THAN_CONNECTIONS)]
+        for tab in tabs:
+            tab.goto(url, timeout=10_000)
+            tab.get_by_role("button", name="Press").click()
+            expect(tab.get_by_label("Presses")).to_have_value("1")
+        for tab in tabs:
+            tab.get_by_role("button", name="Press").click()
+            expect(tab.get_by_label("Presses")).to_have_value("2")
+        assert not any(session.is_closed for session in sessions(page))
+
+
+def test_a_page_that_is_closed_or_reloaded_is_known_to_be_gone(chromium: Browser, served: tuple[gr.Blocks, str]) -> None:
+    page, url = served
+
+    def gone() -> int:
+        return sum(session.is_closed for session in sessions(page))
+
+    with chromium.new_context() as context:
+        tab, other = context.new_page(), context.new_page()
+        for each in (tab, other):
+            each.goto(url, wait_until="networkidle")
+        assert gone() == 0
+        tab.reload()
+        becomes(lambda: gone() == 1)
+        other.close()
+        becomes(lambda: gone() == 2)
+        tab.get_by_role("button", name="Press").click()
+        expect(tab.get_by_label("Presses")).to_have_value("1")
+        assert gone() == 2
