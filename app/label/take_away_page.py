@@ -93,8 +93,8 @@ def take_away_page(studio: Studio) -> TakeAwayPage:
         fit = gr.HTML(elem_id="label-take-fit", min_height=72)
         preview = gr.HTML(elem_id="label-take-preview")
         name = gr.Textbox(
-            label="Name", info="What you will find it by. The name of a data set there is makes its next version.", max_lines=1,
-            max_length=120, elem_id="label-take-name",
+            label="Name", info="What you will find it by; left empty, what stands there in grey. The name of a data set there is makes its "
+            "next version.", max_lines=1, max_length=120, elem_id="label-take-name",
         )
         with gr.Row(elem_classes="actions"):
             make = gr.Button("Save as a data set", variant="primary", interactive=False, min_width=200, scale=0, elem_id="label-take-make")
@@ -125,11 +125,11 @@ def wire_take_away_page(studio: Studio, page: TakeAwayPage, desk: Desk, *, shown
 
 
 def on_come(studio: Studio, batch: str | None, source: str, held_out: str | None) -> Updates:
-    """A name to save under, and the data sets there are to be kept out."""
+    """A name to save under, which overwrites none that is being typed, and the data sets there are to be kept out."""
     choices = [("none", ""), *((f"{card.name} · {rows_in_words(card.rows)}", card.id) for card in studio.datasets.list())]
     still = held_out if held_out in [id for _, id in choices] else ""
-    name = "votes in chat" if source == CHAT else studio.labels.batch(batch).name if batch else ""
-    return name, gr.Dropdown(choices=choices, value=still), ""
+    name = _proposed(studio, source, batch) if source == CHAT or batch else ""
+    return gr.Textbox(placeholder=name), gr.Dropdown(choices=choices, value=still), ""
 
 
 def on_kind(kind: str) -> Updates:
@@ -158,10 +158,15 @@ def on_make(studio: Studio, **values: Any) -> Updates:
     form, judged = form_named(values["kind"]), _judged(studio, values)
     taken = _taken(studio, judged, form, values)
     if form is DATA_SET:
-        card = save(taken, studio.datasets, name=values["name"], source=_origin(studio, values))
+        name = values["name"].strip() or _proposed(studio, values["source"], values["batch"])
+        card = save(taken, studio.datasets, name=name, source=_origin(studio, values))
         return _saved(card.name, card.version, card.rows), values["saved"] + 1
     path = write(taken, form, studio.workspace.exports, name="chat" if values["source"] == CHAT else values["batch"])
     return f'<div role="status">{download_link(path, f"Download {path.name}")}</div>', values["saved"]
+
+
+def _proposed(studio: Studio, source: str, batch: str) -> str:
+    return "votes in chat" if source == CHAT else studio.labels.batch(batch).name
 
 
 def _judged(studio: Studio, values: dict[str, Any]) -> list[Judged]:

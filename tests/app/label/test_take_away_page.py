@@ -75,7 +75,8 @@ def test_no_page_tells_who_made_an_answer_and_text_stays_text(studio: Studio, ba
 
 def test_a_data_set_is_saved_under_the_name_given_and_others_hear_of_it(studio: Studio, batch: str) -> None:
     name, held_out, result = on_come(studio, batch, "batch", "gone")
-    assert (name, held_out.value, result) == ("first round", "", "")
+    assert (name.placeholder, held_out.value, result) == ("first round", "", "")
+    assert name.value is None  # or what is being typed would be gone
     words, saved = on_make(studio, **chosen(batch), saved=4)
     (card,) = studio.datasets.list()
     assert saved == 5 and "“first round”, version 1, 2 rows" in words and card.rows == 2
@@ -115,16 +116,16 @@ def test_empty_places_say_what_to_do(studio: Studio) -> None:
     fit, _, make = on_look(studio, **chosen(None))
     assert "Begin one and label it" in fit and not make.interactive
     assert "Ask both sides the same thing" in on_look(studio, **chosen(None, source="chat"))[0]
-    assert on_come(studio, None, "batch", None)[0] == ""
+    assert on_come(studio, None, "batch", None)[0].placeholder == ""
 
 
 def test_votes_in_chat_become_a_data_set_or_a_file(studio: Studio) -> None:
     read: list = [{"role": "user", "content": "a question asked in chat"}]
     x, y = (Candidate([{"role": "assistant", "content": f"an answer of {n} or more words"}], {}) for n in ("five", "six"))
     ChatVotes(studio.store).cast("talk", 0, Heard(read, x), Heard(read, y), verdict="right", annotator="ada")
-    assert on_come(studio, None, "chat", "")[0] == "votes in chat"
+    assert on_come(studio, None, "chat", "")[0].placeholder == "votes in chat"
     assert "1 of 1 item is taken" in on_look(studio, **chosen(None, source="chat"))[0]
-    on_make(studio, **chosen(None, source="chat", name="votes in chat"), saved=0)
+    assert "“votes in chat”" in on_make(studio, **chosen(None, source="chat", name=" "), saved=0)[0]
     (row,) = studio.datasets.iterate(studio.datasets.list()[0].id)
     assert row["answers"] == [y.answer, x.answer] and row["ranks"] == [1, 2]  # type: ignore[typeddict-item]
     assert file_behind(on_make(studio, **chosen(None, source="chat", kind="trl-dpo"), saved=0)[0]).name == "chat-trl-dpo.jsonl"
