@@ -4,8 +4,9 @@
 
 Sides run A B B A, so that whatever else the machine does falls on both; what counts is the median of the pairs' ratios.
 No ratio counts where the losses of 20 steps are not those of a plain fp32 loop (`reference.py`), or where no gradient
-flows. The floor is the time of the matrix products alone (`floor.py`). The plain script has the plain environment; the
-studio has what launch.py sets for it. What one waits for besides training is measured by `promptness.py`.
+flows. There the bench fails, and where a ratio is below half of what is to be reached (`Result.least`). The floor is the
+time of the matrix products alone (`floor.py`). The plain script has the plain environment; the studio has what launch.py
+sets for it. What one waits for besides training is measured by `promptness.py`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from backend.device import cpu_flags
 from backend.models import STARTER, locate
 from backend.workspace import Workspace
 from tests.bench import promptness
-from tests.bench.workloads import HOME, STUDIO, WORKLOADS, Measured, Task, heard, source, write_rows
+from tests.bench.workloads import HOME, STUDIO, WORKLOADS, Measured, Task, Workload, heard, source, write_rows
 
 Side = Literal["ours", "plain_trl", "reference", "floor"]
 
@@ -78,18 +79,24 @@ def main() -> None:
     asked = arguments.only.split(",")
     with tempfile.TemporaryDirectory() as folder:
         model = locate(STARTER, Workspace(arguments.workspace or Path(folder)).prepare())
+        failures: list[str] = []
         if trained := [name for name in asked if name in WORKLOADS]:
-            print_table(trained, Path(folder), model, arguments)
+            failures = print_table(trained, Path(folder), model, arguments)
         if waited_for := [name for name in asked if name not in WORKLOADS]:
             promptness.print_table(waited_for, model, times=arguments.pairs)
+    if failures:
+        sys.exit("\n".join(failures))
 
 
-def print_table(names: Sequence[str], folder: Path, model: Path, arguments: argparse.Namespace) -> None:
-    """The speed of training, a line as soon as it is known."""
+def print_table(names: Sequence[str], folder: Path, model: Path, arguments: argparse.Namespace) -> list[str]:
+    """The speed of training, a line as soon as it is known. What cannot be left like this is returned, in sentences."""
     print(HEAD, flush=True)
+    failures: list[str] = []
     for name in names:
-        bench = Bench(first_task(name, folder, model, arguments), arguments.compared)
-        print(bench.line(arguments.pairs), flush=True)
+        result = Bench(first_task(name, folder, model, arguments), arguments.compared).result(arguments.pairs)
+        print(result.line(), flush=True)
+        failures += result.failures
+    return failures
 
 
 def read_arguments() -> argparse.Namespace:
@@ -130,26 +137,52 @@ def environment() -> str:
     )
 
 
+@dataclass(frozen=True)
+class Result:
+    """What was found of one workload."""
+
+    workload: Workload
+    pairs: list[Pair]
+    truth: Truth
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(pair.ratio for pair in self.pairs)
+
+    @property
+    def least(self) -> float:
+        """Half of the aim; or of what the matrix products alone would allow, on machines where that is less."""
+        allowed = statistics.median(pair.floor / pair.plain.tokens_per_second for pair in self.pairs)
+        return min(self.workload.aim, allowed) / 2
+
+    @property
+    def failures(self) -> list[str]:
+        """Why it cannot be left like this, in sentences."""
+        title = self.workload.title
+        slow = [f"{title}: {self.ratio:.1f} times as fast as the plain script, and {self.least:.1f} is the least."] * (self.ratio < self.least)
+        return [*slow, *([] if self.truth.holds else [f"{title}: the losses are not the reference's, or no gradient flows."])]
+
+    def line(self) -> str:
+        ratios = sorted(pair.ratio for pair in self.pairs)
+        reached = "the losses differ" if not self.truth.holds else "reached" if self.ratio >= self.workload.aim else ""
+        cells = [
+            self.workload.title, _median(pair.plain.tokens_per_second for pair in self.pairs),
+            _median(pair.ours.tokens_per_second for pair in self.pairs), f"{self.ratio:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+            f"{statistics.median(pair.share_of_floor for pair in self.pairs):.0%}", _gigabytes(pair.plain for pair in self.pairs),
+            _gigabytes(pair.ours for pair in self.pairs), f"{self.truth.off:.4f}", f"at least {self.truth.smallest_norm:.2g}",
+            f"{self.workload.aim:g}", reached,
+        ]  # fmt: skip
+        return f"| {' | '.join(cells)} |"
+
+
 class Bench:
-    """One line of the table."""
+    """One workload, measured."""
 
     def __init__(self, task: Task, compared: int) -> None:
         self.task, self.compared = task, compared
 
-    def line(self, pairs: int) -> str:
-        measured = list(self.pairs(pairs))
-        truth = self.truth()
-        workload, ratios = self.task.of, sorted(pair.ratio for pair in measured)
-        middle = statistics.median(ratios)
-        reached = "reached" if truth.holds and middle >= workload.aim else "the losses differ" if not truth.holds else ""
-        cells = [
-            workload.title, _median(pair.plain.tokens_per_second for pair in measured),
-            _median(pair.ours.tokens_per_second for pair in measured), f"{middle:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
-            f"{statistics.median(pair.share_of_floor for pair in measured):.0%}", _gigabytes(pair.plain for pair in measured),
-            _gigabytes(pair.ours for pair in measured), f"{truth.off:.4f}", f"at least {truth.smallest_norm:.2g}",
-            f"{workload.aim:g}", reached,
-        ]  # fmt: skip
-        return f"| {' | '.join(cells)} |"
+    def result(self, pairs: int) -> Result:
+        return Result(self.task.of, list(self.pairs(pairs)), self.truth())
 
     def pairs(self, count: int) -> Iterator[Pair]:
         """A B, B A, A B, ..., after a short run that brings the files into memory."""
