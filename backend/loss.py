@@ -6,6 +6,7 @@ step. Prompts and padding are never scored here, and logits exist for one chunk 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from backend.examples import IGNORED
-from backend.fast.attention import end_to_end, keeps_rows_apart, takes_rows_end_to_end
+from backend.fast.attention import keeps_rows_apart, takes_rows_end_to_end
+from backend.fast.rows import Layout, drops_out, lay_out
 from backend.soft_prompts import has_soft_prompt, learnt_beginning
 
 Places = tuple[torch.Tensor, torch.Tensor]  # (row, place) of tokens: [rows] each
@@ -38,6 +40,7 @@ class Scorer:
         self.plain_head = self._head_is_one_product()
         is_ours_to_call = model is unwrapped or not has_soft_prompt(unwrapped)
         self.rows_lie_end_to_end = is_ours_to_call and takes_rows_end_to_end(self.causal) and keeps_rows_apart(self.causal)
+        self.reads_once = not drops_out(unwrapped)
 
     def loss(self, input_ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of -log p(label | before) over positions with a label.
@@ -91,30 +94,31 @@ class Scorer:
         wanted = labels[:, 1:] != IGNORED
         if not self.rows_lie_end_to_end or not wanted.any():
             return self._outputs(input_ids)[:, :-1][wanted]
-        places = torch.arange(1, labels.shape[1], device=labels.device).expand_as(wanted)
-        lengths = (places * wanted).amax(1)  # a row is read as far as anything in it is predicted
-        read = places <= lengths[:, None]
-        ids, positions, lengths = input_ids[:, :-1][read], (places - 1)[read], lengths[lengths > 0]
+        asked = wanted.any(1)  # a row of which nothing is asked is not read
+        ids, wanted = input_ids[asked, :-1], wanted[asked]
+        layout = lay_out(ids, wanted, once=self.reads_once)
         if has_soft_prompt(self.unwrapped):
-            return self._behind_beginnings(ids, lengths)[wanted[read]]
-        outputs = self.model(input_ids=ids[None], position_ids=positions[None], attention_mask=end_to_end(lengths), use_cache=False)
-        return outputs.logits[0][wanted[read]]
+            return self._behind_beginnings(ids[layout.read], layout)[wanted[layout.read]]
+        return _read(self.model, ids, layout).logits[0][wanted[layout.read]]
 
-    def _behind_beginnings(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def _behind_beginnings(self, ids: torch.Tensor, layout: Layout) -> torch.Tensor:
         """What the model puts out for rows end to end, each behind what has been learnt to stand before it: [tokens, width].
 
-        ids: [tokens]; lengths: [rows]. PEFT's own pass knows of no rows end to end.
+        ids: [tokens]. PEFT's own pass knows of no rows end to end.
         """
         begun = learnt_beginning(self.unwrapped, 1)
-        rows = self.causal.get_input_embeddings()(ids).split(lengths.tolist())
-        more = begun.vectors.shape[1]
-        whole = [torch.cat((begun.vectors[0], row)) for row in rows]
-        positions = torch.cat([torch.arange(len(row), device=ids.device) for row in whole]) + begun.prefix
+        vectors = begun.vectors.shape[1]
+        more = torch.where(layout.shared > 0, 0, vectors)  # a row that another has begun has them from there
+        rows = self.causal.get_input_embeddings()(ids).split(layout.lengths.tolist())
+        whole = [torch.cat((begun.vectors[0, :new], row)) for row, new in zip(rows, more.tolist(), strict=True)]
+        shared = torch.where(layout.shared > 0, layout.shared + vectors, 0)
+        positions = torch.cat([torch.arange(len(row), device=ids.device) + start for row, start in zip(whole, shared.tolist(), strict=True)])
+        mask = replace(layout, lengths=layout.lengths + more, shared=shared).mask
         outputs = self.causal(
-            inputs_embeds=torch.cat(whole)[None], position_ids=positions[None], attention_mask=end_to_end(lengths + more),
+            inputs_embeds=torch.cat(whole)[None], position_ids=positions[None] + begun.prefix, attention_mask=mask,
             past_key_values=begun.cache, use_cache=False,
         ).logits[0]
-        return torch.cat([row[more:] for row in outputs.split((lengths + more).tolist())])
+        return torch.cat([row[new:] for row, new in zip(outputs.split([len(row) for row in whole]), more.tolist(), strict=True)])
 
     def _outputs(self, input_ids: torch.Tensor) -> torch.Tensor:
         """What the model puts out for the text itself: a soft prompt's own positions are dropped.
@@ -236,6 +240,7 @@ class RewardScorer:
         causal = unwrapped.get_base_model() if isinstance(unwrapped, PeftModel) else unwrapped
         self.head: nn.Module = causal.score
         self.rows_lie_end_to_end = not has_soft_prompt(unwrapped) and takes_rows_end_to_end(causal) and keeps_rows_apart(causal)
+        self.reads_once = not drops_out(unwrapped)
 
     def rewards(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The number at each row's last token: [rows], in fp32.
@@ -257,10 +262,16 @@ class RewardScorer:
         return torch.arange(len(lengths), device=lengths.device), lengths - 1 - input_ids.shape[1]  # from the right: a prompt may stand before
 
     def _read_end_to_end(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> Places:
-        places = torch.arange(input_ids.shape[1], device=lengths.device).expand_as(input_ids)
-        read = places < lengths[:, None]
-        self.model(input_ids=input_ids[read][None], position_ids=places[read][None], attention_mask=end_to_end(lengths), use_cache=False)
-        return torch.zeros_like(lengths), lengths.cumsum(0) - 1
+        last = torch.arange(input_ids.shape[1], device=lengths.device) == lengths[:, None] - 1
+        layout = lay_out(input_ids, last, once=self.reads_once)
+        _read(self.model, input_ids, layout)
+        return torch.zeros_like(lengths), layout.lengths.cumsum(0) - 1
+
+
+def _read(model: nn.Module, input_ids: torch.Tensor, layout: Layout) -> Any:
+    """What a model puts out for rows end to end."""
+    ids, positions = input_ids[layout.read], layout.positions
+    return model(input_ids=ids[None], position_ids=positions[None], attention_mask=layout.mask, use_cache=False)
 
 
 def scorer_of(model: nn.Module, unwrapped: nn.Module, head: str) -> "Scorer | RewardScorer":

@@ -4,8 +4,7 @@ torch's fused kernel wins from a few hundred tokens on, and where there is a mas
 Measured forward and backward, 9 heads of 64, bf16, two cores: 8 rows of 57 tokens 1.9 ms against 6.2; of 200 15.9 against
 18.5; of 512 74 against 60.
 
-Rows may also lie end to end in one long row, which spares the padding: `end_to_end` says where each ends, and stands in the
-attention mask's place. A mask of four dimensions is one that the libraries hand to the attention as it is.
+Rows may also lie end to end in one long row (rows.py), of which `Layout.mask` tells in the attention mask's place.
 """
 
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from backend.fast.rows import Layout
 
 NAME = "studio"
 ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
@@ -41,26 +42,21 @@ def takes_rows_end_to_end(model: nn.Module) -> bool:
 @torch.no_grad()
 def keeps_rows_apart(model: PreTrainedModel) -> bool:
     """Whether a row behind another is read as if it stood alone, found out by a trial: convolutions and states would carry over."""
-    trial = torch.arange(5, device=model.device)[None]
-    lengths = torch.tensor([3, 2], device=trial.device)
-    positions = torch.cat([torch.arange(3), torch.arange(2)]).to(trial.device)[None]
+    rows = torch.tensor([[0, 1, 2], [0, 3, 0]], device=model.device)
+    read = torch.tensor([[True, True, True], [False, True, False]], device=model.device)  # the second begins as the first does
+    layout = Layout(read, *torch.tensor([[3, 1], [0, 1], [0, 0]], device=model.device))
     was_training, body = model.training, model.base_model
     model.eval()
     try:
-        together = body(input_ids=trial, position_ids=positions, attention_mask=end_to_end(lengths), use_cache=False)
+        together = body(input_ids=rows[read][None], position_ids=layout.positions[None], attention_mask=layout.mask, use_cache=False)
     except (IndexError, RuntimeError, TypeError, ValueError):  # such a mask means nothing to this architecture
         return False
     else:
-        alone = body(input_ids=trial[:, 3:], use_cache=False).last_hidden_state.float()
-        off = (together.last_hidden_state[:, 3:].float() - alone).norm() / alone.norm()
+        alone = body(input_ids=rows[1:, :2], use_cache=False).last_hidden_state[:, -1].float()
+        off = (together.last_hidden_state[:, -1].float() - alone).norm() / alone.norm()
         return bool(off < ROUNDING.get(model.dtype, 0.05))
     finally:
         model.train(was_training)
-
-
-def end_to_end(lengths: torch.Tensor) -> torch.Tensor:
-    """How many tokens each row has, [rows], as an attention mask: [1, 1, 1, rows]."""
-    return lengths[None, None, None]
 
 
 def attend(
@@ -71,7 +67,7 @@ def attend(
     causal = getattr(module, "is_causal", True) and is_causal is not False
     plain = causal and not dropout and not kwargs.get("position_bias") and query.device.type == "cpu"
     if attention_mask is not None and _says_lengths(attention_mask):
-        rows = _apart(query, key, value, attention_mask.flatten().tolist())
+        rows = _apart(query, key, value, *attention_mask[0, 0].tolist())
         said = [_attend_causally(module, *row, plain=plain, dropout=dropout, scaling=scaling, **kwargs) for row in rows]
         return torch.cat(said, dim=1), None
     if plain and attention_mask is None and query.shape[2] == key.shape[2]:
@@ -95,15 +91,29 @@ def _attend_causally(
 
 
 def _says_lengths(attention_mask: torch.Tensor) -> bool:
-    """Whether it is what `end_to_end` makes, and no mask."""
+    """Whether it is a `Layout`'s, and no mask."""
     return not attention_mask.is_floating_point() and attention_mask.dtype != torch.bool
 
 
-def _apart(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]) -> Iterator[tuple[torch.Tensor, ...]]:
-    """(query, key, value) of each row; keys and values that no query belongs to are a prefix, and stand before every row."""
+def _apart(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int], shared: list[int], parents: list[int]
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """(query, key, value) of each row, the keys and values of what it shares with its parent before its own.
+
+    Keys and values that no query belongs to are a prefix, and stand before every row.
+    """
     prefix = key.shape[2] - query.shape[2]
-    for q, *kept in zip(query.split(lengths, dim=2), *(each[:, :, prefix:].split(lengths, dim=2) for each in (key, value)), strict=True):
-        yield q, *(torch.cat((each[:, :, :prefix], row), dim=2) if prefix else row for each, row in zip((key, value), kept, strict=True))
+    begun = tuple(each[:, :, :prefix] for each in (key, value))
+    rows: list[tuple[torch.Tensor, ...]] = []
+    own = (each[:, :, prefix:].split(lengths, dim=2) for each in (key, value))
+    for q, *kept, before, parent in zip(query.split(lengths, dim=2), *own, shared, parents, strict=True):
+        earlier = rows[parent] if before else begun
+        rows.append(tuple(_behind(each[:, :, : prefix + before], row) for each, row in zip(earlier, kept, strict=True)))
+        yield q, *rows[-1]
+
+
+def _behind(before: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    return torch.cat((before, row), dim=2) if before.shape[2] else row
 
 
 class ShortCausalAttention(torch.autograd.Function):

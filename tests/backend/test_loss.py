@@ -1,5 +1,6 @@
 """Our loss against torch's own cross-entropy on full logits: the value and every gradient."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,24 @@ def batch(numbers: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.T
         ids[row, length:] = 0
         labels[row, :prompt], labels[row, length:] = IGNORED, IGNORED
     return ids, labels, torch.rand(3, 12, generator=numbers)
+
+
+def kin(numbers: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """input_ids, labels, weights: two answers to a prompt of 12 tokens, and two to another that begins with 9 of them."""
+    drawn = iter(torch.randint(3, 90, (32,), generator=numbers).tolist())
+    first = [next(drawn) for _ in range(12)]
+    second = [*first[:9], *(next(drawn) for _ in range(5))]
+    ids, labels = torch.zeros(4, 18, dtype=torch.long), torch.full((4, 18), IGNORED)
+    for row, (prompt, answer) in enumerate([(first, 5), (first, 3), (second, 4), (second, 2)]):
+        said = torch.tensor([next(drawn) for _ in range(answer)])
+        end = len(prompt) + answer
+        ids[row, :end] = torch.cat((torch.tensor(prompt), said))
+        labels[row, len(prompt) : end] = said
+    return ids, labels, torch.rand(4, 18, generator=numbers)
+
+
+Rows = Callable[[torch.Generator], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+BATCHES = pytest.mark.parametrize("rows", [batch, kin], ids=["of strangers", "that begin alike"])
 
 
 def reference(model: torch.nn.Module, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -214,13 +233,14 @@ def quick(config: PreTrainedConfig) -> PreTrainedModel:
     return quicken(AutoModelForCausalLM.from_config(config)).eval()
 
 
+@BATCHES
 @pytest.mark.parametrize("name", END_TO_END)
-def test_rows_end_to_end_are_scored_as_rows_apart(name: str, numbers: torch.Generator) -> None:
+def test_rows_end_to_end_are_scored_as_rows_apart(name: str, rows: Rows, numbers: torch.Generator) -> None:
     model = quick(END_TO_END[name])
     apart, together = Scorer(model, model), Scorer(model, model)
     apart.rows_lie_end_to_end = False
     assert together.rows_lie_end_to_end
-    ids, labels, weights = batch(numbers)
+    ids, labels, weights = rows(numbers)
     labels[1] = IGNORED  # a row that is not read at all
     parameters = list(model.parameters())
     values = [scorer.loss(ids, labels, weights) for scorer in (apart, together)]
@@ -230,10 +250,11 @@ def test_rows_end_to_end_are_scored_as_rows_apart(name: str, numbers: torch.Gene
     torch.testing.assert_close(together.logprobs(ids, labels), apart.logprobs(ids, labels), atol=1e-5, rtol=1e-5)
 
 
+@BATCHES
 @pytest.mark.parametrize("longest", [0, 320], ids=["fused", "short"])
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "adapter", "full"])
 def test_rows_end_to_end_learn_as_rows_apart(
-    method: str, longest: int, tiny_model: Path, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    method: str, longest: int, rows: Rows, tiny_model: Path, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.fast.attention.LONGEST", longest)
     torch.manual_seed(0)
@@ -241,9 +262,10 @@ def test_rows_end_to_end_learn_as_rows_apart(
     model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()
     apart, together = Scorer(model, model), Scorer(model, model)
     apart.rows_lie_end_to_end = False
-    assert together.rows_lie_end_to_end
-    ids, labels, weights = batch(numbers)
-    labels[1] = IGNORED
+    assert together.rows_lie_end_to_end and together.reads_once
+    ids, labels, weights = rows(numbers)
+    if rows is batch:
+        labels[1] = IGNORED
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.no_grad():
         for parameter in learning:
@@ -271,15 +293,17 @@ def test_with_its_adapter_off_a_model_reads_as_its_base(method: str, tiny_model:
         torch.testing.assert_close(scorer.loss(*inputs), expected, atol=1e-4, rtol=1e-5)
 
 
+@BATCHES
 @pytest.mark.parametrize("method", ["full", "lora", "adapter"])
-def test_rows_end_to_end_are_rewarded_as_rows_apart(method: str, tiny_model: Path, numbers: torch.Generator) -> None:
+def test_rows_end_to_end_are_rewarded_as_rows_apart(method: str, rows: Rows, tiny_model: Path, numbers: torch.Generator) -> None:
     torch.manual_seed(0)
     base = models.load(tiny_model, torch.float32, device=torch.device("cpu"), head="scalar")
     model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()
     apart, together = RewardScorer(model, model), RewardScorer(model, model)
     apart.rows_lie_end_to_end = False
     assert together.rows_lie_end_to_end
-    inputs = batch(numbers)[0], torch.tensor([12, 7, 3])
+    ids = rows(numbers)[0]
+    inputs = ids, (ids != 0).sum(1)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     values = [scorer.rewards(*inputs) for scorer in (apart, together)]
     torch.testing.assert_close(*values, atol=1e-5, rtol=1e-5)
@@ -294,6 +318,23 @@ def test_rows_stay_apart_where_a_model_would_mix_them(name: str, numbers: torch.
     assert not scorer.rows_lie_end_to_end
     inputs = batch(numbers)
     torch.testing.assert_close(scorer.loss(*inputs), reference(model, *inputs), atol=1e-5, rtol=1e-5)
+
+
+def test_what_rows_begin_with_alike_is_read_once_and_never_where_parts_are_left_out_by_chance(numbers: torch.Generator) -> None:
+    seen: list[int] = []
+
+    def read(config: PreTrainedConfig, *, learns: bool) -> int:
+        model = quick(config).train(learns)
+        scorer = Scorer(model, model)
+        model.base_model.get_input_embeddings().register_forward_hook(lambda *passed: seen.append(passed[-1].shape[1]))
+        scorer.loss(*kin(numbers))
+        return seen[-1]
+
+    whole = (12 + 5 + 12 + 3 + 14 + 4 + 14 + 2) - 4  # the last token of a row is never read
+    # the last token of a prompt is what the first of its answer is told from, so each row has it to itself
+    assert read(LlamaConfig(**SIZE), learns=True) == whole - (11 + 9 + 13)
+    assert read(LlamaConfig(**SIZE, attention_dropout=0.1), learns=True) == whole
+    assert read(GPT2Config(vocab_size=90, n_embd=32, n_layer=1, n_head=4, n_positions=64, embd_pdrop=0.1, attn_pdrop=0, resid_pdrop=0), learns=True) == whole
 
 
 def test_no_position_of_padding_is_computed(numbers: torch.Generator) -> None:
