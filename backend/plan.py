@@ -223,7 +223,7 @@ def plan(spec: RunSpec, workspace: Workspace) -> Plan:
         tokens_per_epoch=round(rows.tokens_per_epoch * scale), parameters=measured.parameters,
         trainable_parameters=trainable_parameters(spec, measured), memory_bytes=needed, memory_free_bytes=room.free,
         seconds=seconds, measured_speed=known, estimated_from=len(records) if len(records) < total else None,
-        notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps), *notes],
+        notes=[*tokenizer_notes(folder), *_advice(spec, rows, steps), *_second_copy(spec, measured), *notes],
     )
 
 
@@ -404,6 +404,18 @@ def _advice(spec: RunSpec, rows: Rows, steps: Schedule) -> list[str]:
     if steps.total_steps < 20:
         notes.append(f"Only {steps.total_steps} steps. More epochs or a smaller batch give the model more to learn from.")
     return notes
+
+
+def _second_copy(spec: RunSpec, measured: ModelShape) -> list[str]:
+    """What it costs to ask the base beside a run whose weights are not the base's own."""
+    from backend.device import dtype
+
+    why = "Full fine-tuning changes every weight" if spec.method.name == "full" else f"{spec.method.title} packs the weights"
+    stands_apart = spec.method.name == "full" or spec.method.quantization(dtype(spec.training.precision))
+    if spec.objective.head != "language" or not stands_apart:
+        return []
+    cost = gigabytes(measured.parameters * dtype("auto").itemsize)
+    return [f"{why}, so asking the base model in Chat beside it takes a second copy of it: {cost} more."]
 
 
 def gigabytes(size: float) -> str:

@@ -1,6 +1,7 @@
 """The truth before the start: steps, what is cut or left out, and all that cannot work at once."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -312,3 +313,11 @@ def test_every_problem_of_a_spec_is_named_at_once() -> None:
 
 def test_a_size_is_told_in_words() -> None:
     assert [gigabytes(n) for n in (1_800_000_000, 1e9, 999_400_000, 0)] == ["1.8 GB", "1.0 GB", "999 MB", "0 MB"]
+
+
+@pytest.mark.parametrize("method", ["full", "qlora", "lora"])
+def test_a_run_that_shares_no_weights_with_chat_says_what_a_second_copy_costs(method: str, workspace: Workspace, dataset: Card, tiny_model: Path) -> None:
+    spec = parse_spec({"data": {"id": dataset.id}, "base_model": str(tiny_model), "method": {"name": method}})
+    cost = gigabytes(shape(tiny_model).parameters * device.dtype("auto").itemsize)
+    told = [note for note in plan(spec, workspace).notes if note.endswith(f"beside it takes a second copy of it: {cost} more.")]
+    assert len(told) == (method != "lora")
