@@ -9,11 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backend.answering.beginning import parse_batch, parse_filters
+from backend.answering.pairing import parse_pairing
+from backend.answering.settings import Answerer, AnsweringSpec, parse_answering
+from backend.data.mixtures import Ingredient, Recipe, parse_recipe
 from backend.data.versions import Card
 from backend.errors import UserError
+from backend.generating.settings import GenerationSettings, GenerationSpec, WriterSettings, parse_generation
+from backend.labelling.taking import parse_taking
 from backend.methods import all_methods
 from backend.objectives import all_objectives
 from backend.plan import plan, with_saved_data
+from backend.rewriting import RewritingSettings, RewritingSpec, parse_rewriting
 from backend.runs import Run
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from backend.workspace import Workspace
@@ -82,3 +89,33 @@ def test_any_json_as_a_spec_is_a_run_or_sentences(asked: tuple[Workspace, Card],
         str(refusal).encode()
     assert stored(workspace) == before
 
+
+
+# ---- what else is asked for in JSON
+
+REF = st.fixed_dictionaries({}, optional={"id": st.just("questions") | ANY_JSON, "version": st.just(1) | ANY_JSON, "path": st.sampled_from(ODD) | ANY_JSON}) | ANY_JSON
+NAMED = {"v": st.just(1) | ANY_JSON, "name": st.just("a name") | st.text(max_size=130) | ANY_JSON}
+WRITER = settings_of(WriterSettings) | ANY_JSON
+REQUESTS = {
+    "a generation": (parse_generation, settings_of(GenerationSpec, {**NAMED, "seeds": REF, "writer": WRITER, "settings": settings_of(GenerationSettings) | ANY_JSON})),
+    "a rewording": (parse_rewriting, settings_of(RewritingSpec, {**NAMED, "data": REF, "writer": WRITER, "settings": settings_of(RewritingSettings) | ANY_JSON})),
+    "answers": (parse_answering, settings_of(AnsweringSpec, {**NAMED, "prompts": REF, "answerers": st.lists(settings_of(Answerer), max_size=3) | ANY_JSON})),
+    "a mixture": (parse_recipe, settings_of(Recipe, {"parts": st.lists(settings_of(Ingredient), max_size=3) | ANY_JSON})),
+    "a batch": (parse_batch, st.dictionaries(st.text(max_size=8), ANY_JSON)), "its filters": (parse_filters, st.dictionaries(st.text(max_size=8), ANY_JSON)),
+    "pairs": (parse_pairing, st.dictionaries(st.text(max_size=8), ANY_JSON)), "what is taken": (parse_taking, st.dictionaries(st.text(max_size=8), ANY_JSON)),
+}  # fmt: skip
+
+
+@pytest.mark.fault("any JSON as another request", tries=EXAMPLES // 8)
+@pytest.mark.parametrize("what", REQUESTS)
+@settings(max_examples=EXAMPLES // 8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(given_data=st.data())
+def test_any_json_as_another_request_is_understood_or_answered_in_sentences(what: str, given_data: st.DataObject) -> None:
+    parse, values = REQUESTS[what]
+    try:
+        spec = parse(given_data.draw(values))
+    except UserError as refusal:
+        assert all(refusal.problems)
+        str(refusal).encode()
+    else:
+        assert parse(json.loads(spec.model_dump_json())) == spec  # it can be kept, and read again
