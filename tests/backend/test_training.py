@@ -406,8 +406,8 @@ def on_training_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any
     def install(function: Callable[[Any, int], None]) -> None:
         def hook(module: Any, args: Any, kwargs: Any) -> None:
             if module.training:
-                lengths = kwargs.get("attention_mask")  # where rows lie end to end; else a row is a row
-                function(module, len(kwargs["input_ids"] if lengths is None else lengths.flatten()))
+                layout = kwargs.get("attention_mask")  # where rows lie end to end; else a row is a row
+                function(module, len(kwargs["input_ids"]) if layout is None else layout.shape[-1])
 
         def hooked(*args: Any, **kwargs: Any) -> Any:
             model = load(*args, **kwargs)
