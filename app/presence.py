@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.event_options import QUIET
 
 HEARTBEAT, DEPARTURE = re.compile(r"/gradio_api/heartbeat/(\w+)"), re.compile(r"/departed/(\w+)")
+MOST = 100  # pages held; a browser that breaks down says no goodbye
 SAYS_GOODBYE = "(session) => {addEventListener('pagehide', () => navigator.sendBeacon(`departed/${session}`));}"
 
 
@@ -42,6 +43,8 @@ class Presence:
 
     def _hold(self, session: str, scope: Scope) -> None:
         gone = self._open[session] = asyncio.Event()
+        if len(self._open) > MOST:
+            self._let_go(next(iter(self._open)))  # who came first
 
         async def wait() -> Message:
             await gone.wait()

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from time import monotonic, sleep
+from typing import Any
 
 import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 from playwright.sync_api import Browser, expect
 from starlette.middleware import Middleware
+from starlette.testclient import TestClient
 
 from app.presence import Presence, tell_departure
 
@@ -52,6 +54,27 @@ def test_more_pages_than_a_browser_opens_connections_all_work(chromium: Browser,
             tab.get_by_role("button", name="Press").click()
             expect(tab.get_by_label("Presses")).to_have_value("1")
         assert not any(session.is_closed for session in sessions(page))
+
+
+def test_of_pages_that_never_say_goodbye_the_first_are_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.presence.MOST", 2)
+    gone: list[str] = []
+
+    async def beats(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for moment in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{moment}.complete"})
+            return
+        assert (await receive())["type"] == "http.disconnect"
+        gone.append(scope["path"].rpartition("/")[2])
+
+    with TestClient(Presence(beats)) as client:
+        for name in ("first", "second", "third"):
+            assert client.get(f"/gradio_api/heartbeat/{name}").status_code == 200
+        becomes(lambda: gone == ["first"])
+        assert client.post("/departed/third").status_code == client.post("/departed/nobody").status_code == 204
+        becomes(lambda: gone == ["first", "third"])
 
 
 def test_a_page_that_is_closed_or_reloaded_is_known_to_be_gone(chromium: Browser, served: tuple[gr.Blocks, str]) -> None:
