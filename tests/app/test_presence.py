@@ -43,7 +43,7 @@ def becomes(met: Callable[[], bool]) -> None:
         sleep(0.05)
 
 
-@pytest.mark.fault("browser closed, reloaded, seven tabs")
+@pytest.mark.fault("seven pages in one browser")
 def test_more_pages_than_a_browser_opens_connections_all_work(chromium: Browser, served: tuple[gr.Blocks, str]) -> None:
     page, url = served
     with chromium.new_context() as context:
