@@ -37,7 +37,7 @@ def public_api(studio: Studio) -> None:
     def import_dataset(path: str, name: str, shape: str | None = None, columns: dict[str, str] | None = None) -> dict[str, Any]:
         """Import a file of this machine as a data set version, and return its card.
 
-        `shape` (alpaca, prompt_completion, messages, sharegpt, text) and `columns` (role to column) are found out if left
+        `shape` (alpaca, prompt_completion, messages, sharegpt, preferences, unpaired, text) and `columns` (role to column) are found out if left
         out. Rows that cannot be used refuse the import.
         """
         source = inspect(studio.workspace.typed_path(path))
