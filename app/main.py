@@ -17,7 +17,8 @@ from app.departures import Departures
 from app.doors import Password, doors, is_loopback
 from app.event_options import QUIET
 from app.label.tab import label_tab
-from app.presence import Presence, tell_departure
+from app.prelude import Prelude, name_in_address
+from app.presence import Presence
 from app.queue_line import queue_line
 from app.runs_tab import runs_tab
 from app.studio import Studio, on
@@ -74,7 +75,8 @@ def launch_options(page: gr.Blocks, host: str, port: int, open_browser: bool) ->
         "max_file_size": LARGEST_FILE, "show_error": False, "ssr_mode": False, "enable_monitoring": False, "run_history": False, "footer_links": [],
         "theme": theme(), "css_paths": [ASSETS / "style.css", ASSETS / "label.css", LIVE_PLOT_CSS, ROW_EDITOR_CSS], "favicon_path": ASSETS / "logo.svg",
         "app_kwargs": {
-            "openapi_url": None, "docs_url": None, "redoc_url": None, "lifespan": doors(host), "middleware": [Middleware(Departures, page=page), Middleware(Presence)],
+            "openapi_url": None, "docs_url": None, "redoc_url": None, "lifespan": doors(host),
+            "middleware": [Middleware(Departures, page=page), Middleware(Presence), Middleware(Prelude)],
         },
     }
 
@@ -98,21 +100,19 @@ def build(studio: Studio) -> gr.Blocks:
         public_api(studio)
 
         page.load(None, js=preload(), **QUIET)
-        tell_departure(page)
-        beat_in_view(page, [data_page, train_page, runs_page, label_page, chat_page])
-        # a tab shows what has happened elsewhere when one comes to it
+        pages = [data_page, train_page, runs_page, label_page, chat_page]
+        name_in_address(pages)
+        beat_in_view(page, pages)
+        # a tab shows what has happened elsewhere when one comes to it, the first one when the page opens among them
         judges = [name for name in train.form if name.endswith(f"{SEPARATOR}reward_run")]
         pickers = [train.form[name] for name in ("data", "base_model", "start_from", *judges)]
         data.refresh_on(data_page.select)
         data.refresh_on(label.saved.change)
         for come in (page.load, train_page.select, data.changed.change, label.saved.change):
             come(on(studio, on_pickers), [train.form[name] for name in ("data", "start_from", *judges)], pickers, **QUIET)
-        for come in (page.load, label_page.select):
-            label.refresh_on(come)
-        for come in (page.load, runs_page.select):
-            come(runs.refresh[0], *runs.refresh[1:], **QUIET)
-        for come in (page.load, chat_page.select):
-            come(on(studio, on_refresh), chat.refresh_inputs, chat.refresh_outputs, **QUIET)
+        label.refresh_on(label_page.select)
+        runs_page.select(runs.refresh[0], *runs.refresh[1:], **QUIET)
+        chat_page.select(on(studio, on_refresh), chat.refresh_inputs, chat.refresh_outputs, **QUIET)
         # from one tab to the next, in the order of the work
         data.train_on_this.click(on(studio, on_train_on), data.chosen, [tabs, train.form["data"], train.form["objective"]], **QUIET)
         for button, run_id in ((train.chat_with, train.run_id), (runs.chat_with, runs.opened)):

@@ -1,21 +1,18 @@
 """Which pages are open, known without a connection held for each of them.
 
     app_kwargs = {"middleware": [Middleware(Presence)]}
-    tell_departure(page)
+
+A page says goodbye by itself (assets/prelude.js).
 """
 
 import asyncio
 import re
 
-import gradio as gr
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.event_options import QUIET
-
 HEARTBEAT, DEPARTURE = re.compile(r"/gradio_api/heartbeat/(\w+)"), re.compile(r"/departed/(\w+)")
 MOST = 100  # pages held; a browser that breaks down says no goodbye
-SAYS_GOODBYE = "(session) => {addEventListener('pagehide', () => navigator.sendBeacon(`departed/${session}`));}"
 
 
 class Presence:
@@ -60,12 +57,3 @@ class Presence:
         if gone := self._open.pop(session, None):
             gone.set()
 
-
-def tell_departure(page: gr.Blocks) -> None:
-    """Let a page say so when it is closed, reloaded or left."""
-    session = gr.Textbox(visible=False)
-    page.load(_session_of, outputs=session, **QUIET).then(None, session, js=SAYS_GOODBYE, **QUIET)
-
-
-def _session_of(request: gr.Request) -> str:
-    return request.session_hash or ""

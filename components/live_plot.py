@@ -33,6 +33,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 LIVE_PLOT_CSS = ASSETS / "live_plot.css"
 MOST_POINTS = 10_000  # of a curve sent whole: more than any screen shows; with twice as many a run opens 0.4 s later
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+AT_REST = 4000  # milliseconds after which a page that opens has everything in view
 
 
 class Series(TypedDict):
@@ -79,8 +80,11 @@ def live_plot(*, elem_id: str = "live-plot") -> gr.HTML:
 
 
 def preload() -> str:
-    """Script for a page's `load` event: plotly is there before the first chart is opened, which would else wait half a second for it."""
-    return f"() => {{ {_loader()} (window.requestIdleCallback ?? setTimeout)(() => loadPlotly().catch(console.error)); }}"
+    """Script for a page's `load` event: plotly is there before the first chart is opened, which would else wait half a second for it.
+
+    It takes half a second itself in which nothing else goes on, so the page comes to rest first.
+    """
+    return f"() => {{ {_loader()} setTimeout(() => loadPlotly().catch(console.error), {AT_REST}); }}"
 
 
 def _script() -> str:

@@ -116,10 +116,8 @@ def check_tab(studio: Studio) -> CheckTab:
 
 def wire_check_tab(studio: Studio, part: CheckTab, desk: Desk) -> None:
     """Tie the tab to what is looked at."""
-    looked_at = [desk.chosen, desk.open_tab]
-    for come in (desk.chosen.change, desk.open_tab.change):
-        come(on(studio, on_come), looked_at, [*part.report_outputs, part.undone, part.undo_words], **QUIET)
-    part.timer.tick(on(studio, on_tick), [*looked_at, part.status], part.report_outputs, **TICK)
+    desk.turned["check"].change(on(studio, on_come), desk.chosen, [*part.report_outputs, part.undone, part.undo_words], **QUIET)
+    part.timer.tick(on(studio, on_tick), [desk.chosen, desk.open_tab, part.status], part.report_outputs, **TICK)
     again = partial(on_again, places=[(check, field) for check, form in part.forms.items() for field in form])
     part.again.click(on(studio, again), [desk.chosen, *part.fields], [part.status, part.again, part.stop, part.timer], **QUIET)
     part.stop.click(on(studio, on_stop), desk.chosen, **QUIET)
@@ -194,9 +192,9 @@ def _with_settings() -> dict[str, type[Check]]:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def on_come(studio: Studio, chosen: Chosen, open_tab: str) -> Updates:
+def on_come(studio: Studio, chosen: Chosen) -> Updates:
     """Somebody looks at the tab, or at another version: its report, or the beginning of one."""
-    if chosen is None or open_tab != "check":
+    if chosen is None:
         return (gr.skip(),) * (_report_places() + 2)
     card = studio.datasets.card(**chosen)
     work, report = studio.reports.work(card), studio.reports.saved(card)

@@ -13,7 +13,7 @@ from app.data.generate_page import generate_page, wire_generate_page
 from app.data.import_page import import_page, wire_import_page
 from app.data.mix_page import mix_page, wire_mix_page
 from app.data.table_page import table_page, wire_table_page
-from app.data.view import DatasetView, dataset_view, reference, showing, wire_dataset_view
+from app.data.view import dataset_view, reference, showing, wire_dataset_view
 from app.data.write_page import wire_write_page, write_page
 from app.event_options import PRIVATE, QUIET
 from app.studio import Studio, on
@@ -61,7 +61,7 @@ def data_tab(studio: Studio) -> DataTab:
             }  # fmt: skip
     desk.lay({LOOK: looking} | {name: page.column for name, page in pages.items()})
     desk.place.change(on_place, desk.place, list(sets.ways_in.values()), **QUIET)
-    _wire_list(studio, sets, view, nothing, desk)
+    _wire_list(studio, sets, nothing, desk)
     wire_dataset_view(studio, view, desk, nothing=nothing.page)
     wire_write_page(studio, pages["write"], desk, begin=sets.ways_in["write"], edit=view.edit)
     wire_import_page(studio, pages["import"], desk, begin=sets.ways_in["import"])
@@ -71,8 +71,10 @@ def data_tab(studio: Studio) -> DataTab:
     wire_augment_page(studio, pages["augment"], desk, begin=sets.ways_in["augment"])
 
     def refresh_on(event: Callable[..., Any]) -> None:
-        event(on(studio, on_refresh), [desk.chosen, sets.find], [*sets.outputs, desk.chosen], **QUIET)
+        shown = [*sets.outputs, desk.chosen, view.page, nothing.page]
+        event(on(studio, on_refresh), [desk.chosen, sets.find], shown, **QUIET)
 
+    refresh_on(desk.changed.change)
     return DataTab(desk.chosen, desk.changed, view.train, refresh_on)
 
 
@@ -129,9 +131,7 @@ def _nothing_yet() -> _Nothing:
 # ---- wiring ----------------------------------------------------------------------------------------------------------
 
 
-def _wire_list(studio: Studio, sets: _Sets, view: DatasetView, nothing: _Nothing, desk: Desk) -> None:
-    gr.on(None, on(studio, on_open), outputs=[*sets.outputs, desk.chosen, view.page, nothing.page], **QUIET)  # when the page opens
-    desk.changed.change(on(studio, on_refresh), [desk.chosen, sets.find], [*sets.outputs, desk.chosen], **QUIET)
+def _wire_list(studio: Studio, sets: _Sets, nothing: _Nothing, desk: Desk) -> None:
     sets.find.change(on(studio, on_find), [desk.chosen, sets.find], sets.outputs, trigger_mode="always_last", **QUIET)
     # unprocessed: Gradio would refuse, in words of its own, a choice that a restarted studio has not listed yet
     sets.picker.input(on(studio, on_pick), sets.picker, [desk.chosen, desk.place], preprocess=False, **QUIET)
@@ -146,19 +146,12 @@ def on_place(place: str) -> list[Any]:
     return [gr.Button(elem_classes=["data-here"] if page == place else []) for page in WAYS_IN]
 
 
-def on_open(studio: Studio) -> Updates:
-    """The page opens: the list, the newest data set chosen."""
-    cards = studio.datasets.list()
-    chosen = reference(cards[0]) if cards else None
-    return *_listed(cards, chosen, ""), chosen, *showing(bool(cards))
-
-
 def on_refresh(studio: Studio, chosen: Chosen, find: str) -> Updates:
-    """Data sets came or went, here or elsewhere: what was chosen stays chosen if it is still there."""
+    """The tab is looked at, or data sets came or went: what was chosen stays chosen if it is still there, else the newest is."""
     cards = studio.datasets.list()
     if not any(chosen and card.id == chosen["id"] for card in cards):
         chosen = reference(cards[0]) if cards else None
-    return *_listed(cards, chosen, find), chosen
+    return *_listed(cards, chosen, find), chosen, *showing(bool(cards))
 
 
 def on_find(studio: Studio, chosen: Chosen, find: str) -> Updates:

@@ -55,16 +55,14 @@ def take_away_tab(studio: Studio) -> TakeAwayTab:
 
 
 def wire_take_away_tab(studio: Studio, part: TakeAwayTab, desk: Desk) -> None:
-    """Tie the tab to what is looked at. Rows are gone over only while the tab is open."""
-    looked_at = [desk.chosen, desk.open_tab]
+    """Tie the tab to what is looked at."""
     fit = [part.survey, part.fit, part.leave_out, part.make]
-    for come in (desk.chosen.change, desk.open_tab.change):
-        come(on(studio, on_come), looked_at, [part.form, *fit, part.file, part.card], trigger_mode="always_last", **QUIET).then(
-            on(studio, on_form), [*looked_at, part.form], fit, show_progress_on=part.fit, trigger_mode="always_last", **PRIVATE
-        )
-    part.form.input(on_other_form, outputs=[*fit, part.file], **TICK).then(
-        on(studio, on_form), [*looked_at, part.form], fit, show_progress_on=part.fit, trigger_mode="always_last", **PRIVATE
+    come = desk.turned["take_away"].change(
+        on(studio, on_come), desk.chosen, [part.form, *fit, part.file, part.card], trigger_mode="always_last", **QUIET
     )
+    other = part.form.input(on_other_form, outputs=[*fit, part.file], **TICK)
+    for asked in (come, other):
+        asked.then(on(studio, on_form), [desk.chosen, part.form], fit, show_progress_on=part.fit, trigger_mode="always_last", **PRIVATE)
     part.make.click(
         on(studio, on_make), [desk.chosen, part.form, part.survey, part.leave_out], part.file, show_progress_on=part.file, **PRIVATE
     )
@@ -73,9 +71,9 @@ def wire_take_away_tab(studio: Studio, part: TakeAwayTab, desk: Desk) -> None:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def on_come(studio: Studio, chosen: Chosen, open_tab: str) -> Updates:
+def on_come(studio: Studio, chosen: Chosen) -> Updates:
     """The tab is opened, or shows another version: its forms, and its card."""
-    if chosen is None or open_tab != "take_away":
+    if chosen is None:
         return gr.skip(), *on_other_form(), gr.skip()
     card = studio.datasets.card(**chosen)
     choices = [(form.title, form.name) for form in forms(card.record)]
@@ -88,11 +86,11 @@ def on_other_form() -> Updates:
 
 
 def on_form(
-    studio: Studio, chosen: Chosen, open_tab: str, form_name: str | None,
+    studio: Studio, chosen: Chosen, form_name: str | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by its default
 ) -> Updates:  # fmt: skip
     """Every row is gone over: how many fit the form, and why the others do not."""
-    if chosen is None or open_tab != "take_away" or form_name is None:
+    if chosen is None or form_name is None:
         return (gr.skip(),) * 4
     card, form = studio.datasets.card(**chosen), form_named(form_name)
     found = survey(studio.datasets, card, form, progress=lambda part: progress(part, desc="Looking which rows fit"))

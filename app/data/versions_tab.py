@@ -65,13 +65,11 @@ def versions_tab(studio: Studio) -> VersionsTab:
 
 def wire_versions_tab(studio: Studio, part: VersionsTab, desk: Desk) -> None:
     """Tie the tab to what is looked at."""
-    pair = [desk.chosen, desk.open_tab, part.older, part.newer]
-    for event in (desk.chosen.change, desk.open_tab.change):
-        event(
-            on(studio, on_versions), [desk.chosen, desk.open_tab],
-            [part.table, part.restore_words, part.restore, part.comparing, part.older, part.newer],
-            show_progress_on=part.table, trigger_mode="always_last", **PRIVATE,
-        ).then(on(studio, on_compare), pair, [part.changes, part.summary, *part.page_outputs], show_progress_on=part.summary, **PRIVATE)
+    pair = [desk.chosen, part.older, part.newer]
+    desk.turned["versions"].change(
+        on(studio, on_versions), desk.chosen, [part.table, part.restore_words, part.restore, part.comparing, part.older, part.newer],
+        show_progress_on=part.table, trigger_mode="always_last", **PRIVATE,
+    ).then(on(studio, on_compare), pair, [part.changes, part.summary, *part.page_outputs], show_progress_on=part.summary, **PRIVATE)
     gr.on(
         [part.older.input, part.newer.input], on(studio, on_compare), pair, [part.changes, part.summary, *part.page_outputs],
         show_progress_on=part.summary, trigger_mode="always_last", **PRIVATE,
@@ -104,9 +102,9 @@ def _comparing(parts: dict[str, Any]) -> None:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def on_versions(studio: Studio, chosen: Chosen, open_tab: str) -> Updates:
+def on_versions(studio: Studio, chosen: Chosen) -> Updates:
     """The versions of the data set that is looked at."""
-    if chosen is None or open_tab != "versions":
+    if chosen is None:
         return (gr.skip(),) * 6
     cards = _cards(studio, chosen["id"])
     newest, looked_at = cards[0], next((card for card in cards if card.version == chosen["version"]), cards[0])
@@ -120,11 +118,11 @@ def on_versions(studio: Studio, chosen: Chosen, open_tab: str) -> Updates:
 
 
 def on_compare(
-    studio: Studio, chosen: Chosen, open_tab: str, older: int | None, newer: int | None,
+    studio: Studio, chosen: Chosen, older: int | None, newer: int | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> Updates:  # fmt: skip
     """Two versions, row by row."""
-    if chosen is None or open_tab != "versions" or older is None or newer is None:
+    if chosen is None or older is None or newer is None:
         return (gr.skip(),) * 6
     before, after = (studio.datasets.card(chosen["id"], version) for version in (older, newer))
     changes = compare(studio.datasets, before, after, progress=lambda part: progress(part, desc="Comparing row by row"))

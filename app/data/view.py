@@ -146,7 +146,7 @@ def dataset_view(studio: Studio) -> DatasetView:
 
 def wire_dataset_view(studio: Studio, view: DatasetView, desk: Desk, *, nothing: gr.Column) -> None:
     """Tie the view to what is chosen; `nothing` is shown in its place while there is no data set."""
-    chosen, changed, open_tab = desk.chosen, desk.changed, desk.open_tab
+    chosen, changed = desk.chosen, desk.changed
     heading = [view.heading, view.version, view.confirmation, view.row, view.about]
     shown = chosen.change(
         on(studio, on_show), chosen, [view.page, nothing, *heading, view.find, *view.find_outputs, *view.page_outputs], **QUIET
@@ -160,23 +160,23 @@ def wire_dataset_view(studio: Studio, view: DatasetView, desk: Desk, *, nothing:
     view.find_on.click(on(studio, on_find_on), [chosen, view.hits, view.page_number], found, show_progress_on=view.rows, **PRIVATE)
 
     for name, tab in view.tabs.items():
-        tab.select(_opening(name), outputs=open_tab, **QUIET)
+        desk.open_on(name, tab)
+    for event in (shown.then, view.model.input, view.max_length.input):
+        desk.turn_on(event)
     steps = [
         button.click(on(studio, _stepping(step)), [chosen, view.row], view.row, **QUIET)
         for button, step in ((view.row_back, -1), (view.row_on, +1))
     ]
-    looks = [chosen, open_tab, view.model, view.max_length]
-    changes: list[Any] = [shown.then, open_tab.change, view.model.input, view.max_length.input]
-    for event in (*changes, view.row.input, *(step.then for step in steps)):
+    looks = [chosen, view.model, view.max_length]
+    for event in (desk.turned["tokens"].change, view.row.input, *(step.then for step in steps)):
         event(
             on(studio, on_tokens), [*looks, view.row], [view.tokens, view.row_words], show_progress_on=view.tokens,
             trigger_mode="always_last", **PRIVATE,
         )
-    for event in changes:
-        event(
-            on(studio, on_lengths), looks, [view.lengths, view.lengths_words], show_progress_on=view.lengths,
-            trigger_mode="always_last", **PRIVATE,
-        )
+    desk.turned["lengths"].change(
+        on(studio, on_lengths), looks, [view.lengths, view.lengths_words], show_progress_on=view.lengths,
+        trigger_mode="always_last", **PRIVATE,
+    )  # fmt: skip
 
     wire_check_tab(studio, view.check, desk)
     wire_versions_tab(studio, view.versions, desk)
@@ -328,13 +328,6 @@ def _finding(hits: Hits | None) -> Updates:
     return hits, words, gr.Button(visible=not found.is_whole)
 
 
-def _opening(name: str) -> Callable[[], str]:
-    def on_open_tab() -> str:
-        return name
-
-    return on_open_tab
-
-
 def _stepping(step: int) -> Callable[..., int]:
     def on_step(studio: Studio, chosen: Chosen, row: float | None) -> int:
         last = studio.datasets.card(**chosen).rows if chosen else 1
@@ -344,11 +337,11 @@ def _stepping(step: int) -> Callable[..., int]:
 
 
 def on_tokens(
-    studio: Studio, chosen: Chosen, open_tab: str, model: str, max_length: float | None, row: float | None,
+    studio: Studio, chosen: Chosen, model: str, max_length: float | None, row: float | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by its default
 ) -> Updates:  # fmt: skip
     """One row as the model sees it."""
-    if chosen is None or open_tab != "tokens":
+    if chosen is None:
         return gr.skip(), gr.skip()
     card = studio.datasets.card(**chosen)
     wrong = _wrong_numbers(max_length, row, card.rows)
@@ -362,11 +355,11 @@ def on_tokens(
 
 
 def on_lengths(
-    studio: Studio, chosen: Chosen, open_tab: str, model: str, max_length: float | None,
+    studio: Studio, chosen: Chosen, model: str, max_length: float | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> Updates:  # fmt: skip
     """How long the rows are, and what the limit cuts."""
-    if chosen is None or open_tab != "lengths":
+    if chosen is None:
         return gr.skip(), gr.skip()
     wrong = _wrong_numbers(max_length)
     if wrong:

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, expect
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from app.presence import Presence, tell_departure
+from app.prelude import Prelude
+from app.presence import Presence
 
 pytestmark = pytest.mark.browser
 MORE_THAN_CONNECTIONS = 7  # a browser opens six to one address
@@ -24,9 +25,9 @@ def served() -> Iterator[tuple[gr.Blocks, str]]:
         presses = gr.State(0)
         told = gr.Textbox("0", label="Presses")
         gr.Button("Press").click(lambda before: (before + 1, str(before + 1)), presses, [presses, told])
-        tell_departure(page)
     _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False, app_kwargs={"middleware": [Middleware(Presence)]},
+        prevent_thread_lock=True, quiet=True, ssr_mode=False, enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(Presence), Middleware(Prelude)]},
     )
     yield page, url
     page.close()
@@ -86,7 +87,9 @@ def test_a_page_that_is_closed_or_reloaded_is_known_to_be_gone(chromium: Browser
     with chromium.new_context() as context:
         tab, other = context.new_page(), context.new_page()
         for each in (tab, other):
-            each.goto(url, wait_until="networkidle")
+            each.goto(url)
+            each.get_by_role("button", name="Press").click()  # Gradio knows of a page from its first event on
+            expect(each.get_by_label("Presses")).to_have_value("1")
         assert gone() == 0
         tab.reload()
         becomes(lambda: gone() == 1)

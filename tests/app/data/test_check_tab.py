@@ -63,10 +63,10 @@ def of(card: Card) -> dict[str, Any]:
     return {"id": card.id, "version": card.version}
 
 
-def come(studio: Studio, card: Card, open_tab: str = "check") -> dict[str, Any]:
+def come(studio: Studio, card: Card) -> dict[str, Any]:
     """What the tab shows, by name."""
     names = ["status", "again", "stop", "list", "rows", "mend", "pictures", "lengths", "ways", "tasks", "labels", "prompts"]
-    values = on_come(studio, of(card), open_tab)
+    values = on_come(studio, of(card))
     assert len(values) == _report_places() + 2
     return dict(zip(names, values, strict=False)) | {"timer": values[-3], "undone": values[-2], "undo_words": values[-1]}
 
@@ -82,11 +82,6 @@ def test_the_tab_has_a_place_for_everything_it_shows(studio: Studio) -> None:
         part = check_tab(studio)
     assert len(part.report_outputs) == _report_places()
     assert [name for name in part.forms] == [name for name, kind in all_checks().items() if len(kind.model_fields) > 1]
-
-
-def test_nothing_is_done_for_a_tab_nobody_looks_at(studio: Studio, dataset: Card) -> None:
-    assert set(map(str, on_come(studio, of(dataset), "rows"))) == {str(gr.skip())}
-    assert studio.reports.work(dataset) is None and studio.reports.saved(dataset) is None
 
 
 def test_looking_begins_the_report_and_shows_it_when_it_is_there(studio: Studio, dataset: Card) -> None:
@@ -191,7 +186,7 @@ def test_rules_can_be_changed_and_everything_wrong_is_said_at_once(studio: Studi
     status, *_, timer = on_again(studio, of(dataset), *values(threshold=0.9), places=PLACES)
     made = studio.reports.wait(dataset, seconds=30)
     assert made and made.checks["near_duplicates"]["threshold"] == 0.9 and timer.active and "<progress" in status
-    assert 0.9 in on_come(studio, of(dataset), "check")
+    assert 0.9 in on_come(studio, of(dataset))
 
 
 def test_a_stopped_report_says_so_and_can_be_made_again(studio: Studio) -> None:

@@ -3,10 +3,9 @@
 import re
 from typing import Any
 
-import gradio as gr
 import pytest
 
-from app.data.tab import on_open, on_refresh
+from app.data.tab import on_refresh
 from app.data.view import PAGE, on_ask_delete, on_delete, on_lengths, on_show, on_tokens
 from app.studio import Studio
 from backend.data.versions import Card, Datasets
@@ -36,8 +35,14 @@ def visible(updates: Any) -> list[bool]:
     return [update.visible for update in updates]
 
 
+def chosen_after(studio: Studio, chosen: Card) -> Any:
+    """What is chosen once the list was read again."""
+    *_, chosen_now, _, _ = on_refresh(studio, of(chosen), "")
+    return chosen_now
+
+
 def test_an_empty_workspace_says_what_to_do(studio: Studio) -> None:
-    *_, chosen, view, nothing = on_open(studio)
+    *_, chosen, view, nothing = on_refresh(studio, None, "")
     assert chosen is None
     assert visible([view, nothing]) == [False, True]
 
@@ -45,7 +50,7 @@ def test_an_empty_workspace_says_what_to_do(studio: Studio) -> None:
 def test_the_newest_data_set_is_chosen_when_the_page_opens(studio: Studio, workspace: Workspace) -> None:
     save_texts(workspace, ["a"], name="older")
     newer = save_texts(workspace, ["b"], name="newer")
-    picker, *_, chosen, view, nothing = on_open(studio)
+    picker, *_, chosen, view, nothing = on_refresh(studio, None, "")
     assert chosen == of(newer)
     assert [label for label, _ in picker.choices] == ["newer · v1 · 1 row · plain text", "older · v1 · 1 row · plain text"]
     assert visible([view, nothing]) == [True, False]
@@ -53,9 +58,9 @@ def test_the_newest_data_set_is_chosen_when_the_page_opens(studio: Studio, works
 
 def test_a_refresh_keeps_what_is_chosen_until_it_is_gone(studio: Studio, workspace: Workspace) -> None:
     older, newer = (save_texts(workspace, [name], name=name) for name in ("older", "newer"))
-    assert on_refresh(studio, of(older), "")[-1] == of(older)
+    assert chosen_after(studio, older) == of(older)
     studio.datasets.delete(older.id)
-    assert on_refresh(studio, of(older), "")[-1] == of(newer)
+    assert chosen_after(studio, older) == of(newer)
 
 
 def test_a_page_of_rows_says_where_it_stands(studio: Studio, workspace: Workspace) -> None:
@@ -70,7 +75,7 @@ def test_data_is_shown_as_text(studio: Studio, workspace: Workspace) -> None:
     row = {"messages": [{"role": "user", "content": HOSTILE}, {"role": "assistant", "content": HOSTILE}]}
     card = studio.datasets.save([row], name="x", record="messages", source={}, guidelines={"purpose": HOSTILE})
     pages = " ".join(update for update in on_show(studio, of(card)) if isinstance(update, str))
-    tokens, _ = on_tokens(studio, of(card), "tokens", "starter", 512, 1)
+    tokens, _ = on_tokens(studio, of(card), "starter", 512, 1)
     assert not re.search(r"<script|\$\{|\{\{", pages + tokens)
 
 
@@ -92,27 +97,21 @@ def test_a_row_of_200_000_characters_is_clipped_in_the_page(studio: Studio, work
 
 
 def test_the_token_view_counts_what_is_trained_and_what_is_cut(studio: Studio, dataset: Card) -> None:
-    html, words = on_tokens(studio, of(dataset), "tokens", "starter", 30, 2)
+    html, words = on_tokens(studio, of(dataset), "starter", 30, 2)
     assert re.search(r"row 2 of 24 · trained \d+ of \d+ tokens", words)
     assert "cut here at 30 tokens" in html
-    assert "Nothing is left to learn from" in on_tokens(studio, of(dataset), "tokens", "starter", 3, 2)[1]
+    assert "Nothing is left to learn from" in on_tokens(studio, of(dataset), "starter", 3, 2)[1]
 
 
 @pytest.mark.parametrize(("max_length", "row"), [(None, 1), (0, 1), (-5, 1), (512, 0), (512, 25), (512, None)])
 def test_numbers_out_of_range_get_a_sentence(studio: Studio, dataset: Card, max_length: Any, row: Any) -> None:
-    html, _ = on_tokens(studio, of(dataset), "tokens", "starter", max_length, row)
+    html, _ = on_tokens(studio, of(dataset), "starter", max_length, row)
     assert "whole number" in html
 
 
-def test_nothing_is_counted_for_a_tab_nobody_looks_at(studio: Studio, dataset: Card) -> None:
-    skipped = gr.skip()
-    assert on_tokens(studio, of(dataset), "rows", "starter", 512, 1) == (skipped, skipped)
-    assert on_lengths(studio, of(dataset), "rows", "starter", 512) == (skipped, skipped)
-
-
 def test_lengths_are_told_in_words_too(studio: Studio, dataset: Card) -> None:
-    assert "24 of 24 rows (100 %) are cut at 20 tokens" in on_lengths(studio, of(dataset), "lengths", "starter", 20)[1]
-    assert "None of 24 rows is cut at 512 tokens" in on_lengths(studio, of(dataset), "lengths", "starter", 512)[1]
+    assert "24 of 24 rows (100 %) are cut at 20 tokens" in on_lengths(studio, of(dataset), "starter", 20)[1]
+    assert "None of 24 rows is cut at 512 tokens" in on_lengths(studio, of(dataset), "starter", 512)[1]
 
 
 def test_deleting_asks_first_and_names_what_depends_on_it(studio: Studio, workspace: Workspace, dataset: Card) -> None:

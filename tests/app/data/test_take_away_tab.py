@@ -43,21 +43,15 @@ def file_behind(html: str) -> Path:
 
 def test_each_kind_of_rows_has_its_forms_and_a_card(studio: Studio, workspace: Workspace) -> None:
     conversations, texts = save_conversations(workspace, [talk("q", "a")]), save_texts(workspace, ["a"])
-    form, *_, card = on_come(studio, of(conversations), "take_away")
+    form, *_, card = on_come(studio, of(conversations))
     assert [name for _, name in form.choices] == ["messages", "alpaca", "sharegpt", "prompt_completion", "csv", "parquet"]
     assert "# questions" in card and file_behind(card).read_text().startswith("---\n")
-    assert [name for _, name in on_come(studio, of(texts), "take_away")[0].choices] == ["text", "text-csv", "text-parquet"]
-
-
-def test_nothing_is_done_for_a_tab_nobody_looks_at(studio: Studio, dataset: Card) -> None:
-    assert on_form(studio, of(dataset), "rows", "messages") == (gr.skip(),) * 4
-    assert on_come(studio, of(dataset), "rows")[0] == gr.skip()
-    assert not studio.workspace.exports.exists()
+    assert [name for _, name in on_come(studio, of(texts))[0].choices] == ["text", "text-csv", "text-parquet"]
 
 
 def test_what_does_not_fit_is_told_before_and_left_out_on_consent(studio: Studio, workspace: Workspace) -> None:
     card = save_conversations(workspace, [talk("=q", "a"), talk("q", "a", "q2", "a2"), talk("q3", "a", "q2", "a2")])
-    found, words, leave_out, make = on_form(studio, of(card), "take_away", "csv")
+    found, words, leave_out, make = on_form(studio, of(card), "csv")
     assert "1 of 3 rows fit." in words and "2 rows have several turns." in words and "Rows that do not fit: 2, 3." in words
     assert "1 row has a cell that a spreadsheet would run" in words
     assert leave_out.visible and leave_out.value is False and make.interactive
@@ -69,7 +63,7 @@ def test_what_does_not_fit_is_told_before_and_left_out_on_consent(studio: Studio
 
 def test_where_no_row_fits_no_file_can_be_made(studio: Studio, workspace: Workspace) -> None:
     card = save_conversations(workspace, [talk("q", "a", "q2", "a2")])
-    _, words, leave_out, make = on_form(studio, of(card), "take_away", "csv")
+    _, words, leave_out, make = on_form(studio, of(card), "csv")
     assert "0 of 1 rows fit." in words and not leave_out.visible and not make.interactive
 
 
@@ -81,13 +75,13 @@ def test_a_file_is_not_made_before_it_is_known_what_fits(studio: Studio, dataset
 def test_data_is_shown_as_text(studio: Studio, workspace: Workspace) -> None:
     card = save_conversations(workspace, [{**talk(HOSTILE, HOSTILE), "about": {"task": HOSTILE}}], name="x")
     card = studio.datasets.save(studio.datasets.iterate(card.id), name=HOSTILE, record="messages", source={"file": HOSTILE})
-    found, words, *_ = on_form(studio, of(card), "take_away", "messages")
-    pages = " ".join([words, on_come(studio, of(card), "take_away")[-1], on_make(studio, of(card), "messages", found, False)])
+    found, words, *_ = on_form(studio, of(card), "messages")
+    pages = " ".join([words, on_come(studio, of(card))[-1], on_make(studio, of(card), "messages", found, False)])
     assert not re.search(r"<script|\$\{|\{\{", pages)
 
 
 def test_only_what_was_made_to_be_taken_away_is_handed_out(studio: Studio, dataset: Card) -> None:
-    found, *_ = on_form(studio, of(dataset), "take_away", "messages")
+    found, *_ = on_form(studio, of(dataset), "messages")
     path = file_behind(on_make(studio, of(dataset), "messages", found, False))
     with gr.Blocks() as page:
         gr.HTML("")
