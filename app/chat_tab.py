@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from app.chat_votes import ballot, wire_chat_votes
 from app.one_value import OneValue
 from app.studio import Studio, on, streaming
-from app.talk import ENDS, Ask, Dialogue, Talk
+from app.talk import ENDS, UNSAID, Ask, Dialogue, Talk
 from app.train_tab import continue_button
 from backend.answering.makers import maker
 from backend.data.readers import clip
@@ -335,7 +335,7 @@ def _heard(studio: Studio, ask: Ask, before: Sequence[Turn], turn: Turn, stoppin
     while studio.engine.status().state == "getting ready" and not stopping.wait(0.1):
         pass
     if stopping.is_set():
-        yield replace(turn, line="stopped before the first word")
+        yield replace(turn, line=UNSAID)
         return
     playground = studio.playground
     from backend.inference import Speaker
@@ -371,6 +371,8 @@ def _maker(speaker: str, name: str, workspace: Workspace, stamp: int) -> Made:
 
 def describe(reply: "Reply", turn: Turn, sampling: Sampling) -> str:
     """The line under an answer: how long, how fast, how it ended."""
+    if reply.end == "stopped" and not reply.tokens:
+        return UNSAID
     said = ["1 token" if reply.tokens == 1 else f"{reply.tokens} tokens"]
     if reply.tokens > 1:
         said.append(f"{reply.tokens_per_second:.1f} tok/s")

@@ -18,6 +18,7 @@ from components.dual_chat import INVITATION
 
 ENDS = {"finished": "finished", "cut off": "cut off at the longest answer", "stopped": "stopped", "": "answering"}
 VEILED = "who this is shows after your vote"
+UNSAID = "stopped before the first word"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Dialogue:
         """End the answer being given, keeping what there is of it; harmless whenever and however often."""
         if self.asked is not None:
             *before, last = self.turns
-            self.turns, self.asked = (*before, replace(last, line="stopped before the first word")), None
+            self.turns, self.asked = (*before, replace(last, line=UNSAID)), None
         if self.stopping is not None:
             self.stopping.set()
 

@@ -25,10 +25,11 @@ from backend import models
 from backend.checkpoints import MANIFEST, is_whole
 from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
-from backend.errors import OutOfMemory, UserError
+from backend.errors import OutOfMemory, Stopped, UserError
 from backend.fast.batching import Batcher
 from backend.generation import Decoder
 from backend.judging import Judge
+from backend.loading import asking
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
 from backend.workspace import Workspace
@@ -193,6 +194,8 @@ class Playground:
         """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
         try:
             yield from self._stream(speaker, messages, sampling, stopped)
+        except Stopped:  # while loading
+            yield Reply("", 0, 0.0, 0.0, "stopped")
         except OutOfMemory:  # while loading
             self.shelf.clear()
             raise
@@ -208,7 +211,7 @@ class Playground:
     def _stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, stopped: Callable[[], bool]
     ) -> Iterator[Reply]:
-        with self.turns.take(quick=True):
+        with self.turns.take(quick=True), asking(partial(_stop_if, stopped)):
             model, tokenizer = self.shelf.get(speaker)
         ids = encode_prompt(messages, tokenizer)
         room = model.config.max_position_embeddings - len(ids)
@@ -258,6 +261,11 @@ class Playground:
                 shown = now
                 yield _reply(tokenizer, said, begun, first, "")
         yield _reply(tokenizer, said, begun, first, end)
+
+
+def _stop_if(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Stopped
 
 
 def _reply(tokenizer: PreTrainedTokenizerBase, said: list[int], begun: float, first: float, end: str) -> Reply:

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.events import ENDED, EventLog, Status, status
+from backend.loading import asking
 from backend.settings import Settings
 from backend.workspace import Workspace, is_id, new_id, write_whole
 
 if TYPE_CHECKING:
     from backend.device import Turns
-    from backend.inference import Shelf
+    from backend.inference import Answerer, Shelf, Speaker
 
 CLAIM_SECONDS = 1.0  # a script claims a workspace too, for the moment in which it takes a run
 
@@ -39,6 +40,15 @@ class Means:
     should_stop: Callable[[], bool]
     turns: "Turns"  # the device's lock, shared with chat
     shelf: "Shelf"  # models in memory, shared with chat
+
+    def load(self, speaker: "Speaker") -> "Answerer":
+        """The model and tokenizer of a speaker. Raises `UserError`, and `Stopped` where that is asked for meanwhile."""
+        with self.turns.take(), asking(self._stop_if_asked):
+            return self.shelf.get(speaker)
+
+    def _stop_if_asked(self) -> None:
+        if self.should_stop():
+            raise Stopped
 
 
 class InOtherHands(UserError):

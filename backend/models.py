@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import OutOfMemory, UserError
+from backend.errors import OutOfMemory, Stopped, UserError
 from backend.workspace import Workspace, typed_path
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ class _plain_words:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UserError):
+        if error is None or not isinstance(error, Exception) or isinstance(error, UserError | Stopped):
             return
         if is_out_of_memory(error):
             raise OutOfMemory(f"There is not enough memory to load {self.folder.name}. Close other programs, or choose a smaller model.") from error

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 from backend.checkpoints import keep_newest, put_in_place, require_room
 from backend.data.tokens import Encoded
 from backend.device import device, trim_memory
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.evaluation import on_device
 from backend.examples import Example, Prompted, collate, example_of
 from backend.generation import Decoder, evaluating
@@ -38,7 +38,7 @@ from backend.rewards import Answered, Judge
 from backend.rollouts import ANSWERED_AT_ONCE, HELD_OUT_ASKED, PROBES, RolloutSettings
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import SAVING_SHARE, Diverged, Reporter, Stopped
+from backend.trainer import SAVING_SHARE, Diverged, Reporter
 
 HEADROOM = 0.75  # of the KL to stay under is aimed at: a controller swings about its aim
 GAIN = 1.0  # of the controller of KL: a run here has dozens of rounds, where the paper's 0.1 was for thousands

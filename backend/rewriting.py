@@ -21,11 +21,11 @@ from pydantic import Field, ValidationError, model_validator
 from backend.data.records import how_of, prompt_of
 from backend.data.similarity import Pool
 from backend.data.versions import Datasets
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.generating.lines import append_lines, read_lines
 from backend.generating.prompts import Completion, Prompt
 from backend.generating.settings import WriterSettings
-from backend.generating.writers import Stopped, Writer, open_writer
+from backend.generating.writers import Writer, open_writer
 from backend.jobs import Job, Jobs, Means
 from backend.sampling import Sampling
 from backend.settings import Settings, advanced, sentences

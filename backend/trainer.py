@@ -27,6 +27,7 @@ from transformers import (
 
 from backend.checkpoints import is_whole, keep_newest, put_in_place, require_room
 from backend.device import device, process_memory_bytes, trim_memory
+from backend.errors import Stopped
 from backend.evaluation import Measured, Sums, in_order, measure
 from backend.examples import AnyExample, LikeLengths
 from backend.loss import RewardScorer, Scorer, scorer_of
@@ -42,10 +43,6 @@ SAVING_SHARE = 0.05  # of the time: checkpoints are skipped while writing them w
 
 class Diverged(Exception):
     """The loss or a gradient is no longer a number."""
-
-
-class Stopped(Exception):
-    """Somebody asked the run to stop before training began."""
 
 
 class StepBrokenOff(Exception):

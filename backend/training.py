@@ -22,13 +22,14 @@ from backend.checkpoints import newest_checkpoint, put_in_place
 from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory, trim_memory
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.fast import quicken
 from backend.fast.attention import quicken_attention
 from backend.generation import answers
 from backend.inference import share_weights
+from backend.loading import asking
 from backend.loss import RewardScorer, Scorer, scorer_of
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder, trainable_parameters
 from backend.policy_trainer import PolicyTrainer
@@ -37,7 +38,7 @@ from backend.rewards import Judge, RewardSettings, in_margins
 from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec
-from backend.trainer import Borrow, Diverged, Lend, Reporter, Stopped, StudioTrainer, Turn
+from backend.trainer import Borrow, Diverged, Lend, Reporter, StudioTrainer, Turn
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
@@ -179,7 +180,8 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     products = dtype(spec.training.precision)
     weights = spec.method.weight_dtype(products)
     torch.manual_seed(spec.training.seed)  # a head that is not there yet is drawn
-    model = _load(spec, ready.folder, report)
+    with asking(report.stop_if_asked):
+        model = _load(spec, ready.folder, report)
     if not spec.training.stock:
         quicken_attention(model)  # already for what is read before the method is attached
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
@@ -254,7 +256,9 @@ def _judge(spec: RunSpec, run: Run, report: Reporter) -> Judge | None:
     from backend.judging import Judge as RewardModel
 
     judge = Runs(run.workspace).get(spec.objective.reward_run)
-    return in_margins(partial(RewardModel(judge).rewards, turn=report.turn), judge.progress().held_out.get("margin", 1.0))
+    with asking(report.stop_if_asked):
+        model = RewardModel(judge)
+    return in_margins(partial(model.rewards, turn=report.turn), judge.progress().held_out.get("margin", 1.0))
 
 
 def _taken_up(

@@ -18,7 +18,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.data.desk import LOOK, Desk, Updates
-from app.data.stops import Stopped, Stops
+from app.data.stops import Stops
 from app.data.view import DELIMITER_NAMES, SHAPES, record_card, reference
 from app.event_options import PRIVATE, QUIET, TICK
 from app.studio import Studio, on
@@ -40,7 +40,7 @@ from backend.data.readers.formats.documents import MEANT_FOR_ROWS
 from backend.data.records import Record
 from backend.data.shapes import ROLES, Mapping, guess_mapping, parse_mapping
 from backend.data.versions import Card
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.labelling.columns import answer_columns, prompt_column
 from components.notices import problems
 from components.text import escape, rows_in_words

@@ -9,9 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-
-class Stopped(Exception):
-    """Somebody asked to stop; nothing half done is kept."""
+from backend.errors import Stopped
 
 
 class Stops:

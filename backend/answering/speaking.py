@@ -17,7 +17,7 @@ from backend.answering.makers import base_of, maker
 from backend.answering.prompts import Asked
 from backend.answering.settings import Answerer
 from backend.data.tokens import encode_prompt
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.generation import Decoder
 from backend.inference import Speaker
 from backend.jobs import Means
@@ -27,10 +27,6 @@ from backend.sampling import Sampling
 
 log = logging.getLogger(__name__)
 HIGHEST_FIRST_SEED = 2**30  # leaves room for as many answers again below the highest seed there is
-
-
-class Stopped(Exception):
-    """Somebody asked to stop; the answers being written are thrown away, and written anew when resumed."""
 
 
 class Question(NamedTuple):
@@ -93,11 +89,10 @@ class Voice:
     """One answerer, loaded and ready."""
 
     def __init__(self, answerer: Answerer, answering: Answering, means: Means) -> None:
-        """Raises `UserError` where its model is gone or damaged."""
+        """Raises `UserError` where its model is gone or damaged, and `Stopped`."""
         self.answerer, self.means = answerer, means
         self.base = base_of(answerer.speaker, answering.workspace)
-        with means.turns.take():
-            self.model, self.tokenizer = means.shelf.get(Speaker.parse(answerer.speaker))
+        self.model, self.tokenizer = means.load(Speaker.parse(answerer.speaker))
         self.made: Made = {**maker(answerer.speaker, answering.workspace), "sampling": answerer.sampling}  # type: ignore[typeddict-item]
         self.first_seed = random.Random(answerer.seed).randrange(HIGHEST_FIRST_SEED)  # answerers of neighbouring seeds share none
 

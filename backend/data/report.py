@@ -32,7 +32,7 @@ from backend.data.prompt_map import PROMPTS, PromptMap, prompt_map
 from backend.data.records import Record, how_of, prompt_of
 from backend.data.versions import Card, Datasets
 from backend.data.views import RowLength, row_length
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.workspace import write_whole
 
 if TYPE_CHECKING:
@@ -87,10 +87,6 @@ class Report(BaseModel):
             if (found.check, found.title) == (check, title):
                 return found
         raise UserError("The report has changed since this page was drawn. Look at it again.")
-
-
-class Stopped(Exception):
-    """Somebody no longer wants the report."""
 
 
 def report(

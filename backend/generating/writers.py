@@ -5,32 +5,31 @@
     writer.answer(["Name a fruit."], sampling)
 """
 
+import asyncio
 import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.generating.prompts import Completion, Prompt
 from backend.generating.settings import KEY_VARIABLE, WriterSettings
 from backend.jobs import Means
 from backend.sampling import Sampling
 
 if TYPE_CHECKING:
+    from httpx import AsyncClient
+
     from backend.inference import Speaker
 
 LOOK_EVERY = 8  # tokens between two looks for a stop
+LOOK_SECONDS = 0.2  # between two questions whether to go on, while an endpoint is waited for
 ASKED_AT_ONCE = 4  # requests an endpoint gets at a time
 TRIES, PATIENCE_SECONDS = 3, 30.0  # with an endpoint that is busy; the longest wait between two
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 300.0
 GO_ON = "Go on with the text you are given, from where it breaks off, in the same form. Write the continuation alone."
-
-
-class Stopped(Exception):
-    """Somebody asked to stop; what was being written is thrown away."""
 
 
 class Writer(ABC):
@@ -46,7 +45,7 @@ class Writer(ABC):
 
 
 def open_writer(settings: WriterSettings, means: Means) -> Writer:
-    """The writer the settings name, ready to write. Raises `UserError`."""
+    """The writer the settings name, ready to write. Raises `Stopped`, `UserError`."""
     if settings.kind == "endpoint":
         return EndpointWriter(settings, os.environ.get(KEY_VARIABLE, "").strip(), means.should_stop)
     from backend.inference import Speaker
@@ -59,8 +58,7 @@ class LocalWriter(Writer):
 
     def __init__(self, speaker: "Speaker", means: Means) -> None:
         self._means = means
-        with means.turns.take():
-            self._model, self._tokenizer = means.shelf.get(speaker)
+        self._model, self._tokenizer = means.load(speaker)
 
     def go_on(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         ids = [self._tokenizer(prompt.text, split_special_tokens=True)["input_ids"] for prompt in prompts]
@@ -124,11 +122,12 @@ class EndpointWriter(Writer):
             raise UserError(f"The key in {KEY_VARIABLE} holds letters no key has. Set it again and start the studio anew.")
         self.model, self.url, self._key = settings.endpoint_model.strip(), settings.url, key
         self._should_stop = should_stop
-        self._client = httpx.Client(
+        self._open_client = partial(
+            httpx.AsyncClient,
             headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
             follow_redirects=False,  # what is sent goes where the user said, nowhere else
             trust_env=urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),  # no proxy for this machine
-        )
+        )  # fmt: skip
 
     def go_on(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         asked = [[{"role": "system", "content": GO_ON}, {"role": "user", "content": prompt.text}] for prompt in prompts]
@@ -146,35 +145,46 @@ class EndpointWriter(Writer):
             }
             for row, messages in enumerate(conversations)
         ]  # fmt: skip
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as threads:
-            return list(threads.map(self._ask, requests))
+        return asyncio.run(self._ask_together(requests))
 
-    def _ask(self, request: dict[str, Any]) -> Completion:
+    async def _ask_together(self, requests: list[dict[str, Any]]) -> list[Completion]:
+        """A few at a time, in their order. Requests under way are broken off where somebody asks to stop."""
+        few = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(request: dict[str, Any]) -> Completion:
+            async with few:
+                return await self._ask(client, request)
+
+        if self._should_stop():
+            raise Stopped
+        async with self._open_client() as client:
+            answers = asyncio.gather(*map(ask, requests))
+            while not answers.done():
+                await asyncio.wait([answers], timeout=LOOK_SECONDS)
+                if self._should_stop():
+                    answers.cancel()
+                    raise Stopped
+            return answers.result()
+
+    async def _ask(self, client: "AsyncClient", request: dict[str, Any]) -> Completion:
         for attempt in range(1, TRIES + 1):
-            if self._should_stop():
-                raise Stopped
-            response = self._send(request)
+            response = await self._send(client, request)
             if response.status_code not in (429, 502, 503, 529) or attempt == TRIES:
                 break
-            self._wait(min(_number(response.headers.get("retry-after"), 2.0**attempt), PATIENCE_SECONDS))
+            await asyncio.sleep(min(_number(response.headers.get("retry-after"), 2.0**attempt), PATIENCE_SECONDS))
         if response.status_code != 200:
             raise UserError(self._refusal(response.status_code, response.text))
         return self._completion(response)
 
-    def _send(self, request: dict[str, Any]) -> Any:
+    async def _send(self, client: "AsyncClient", request: dict[str, Any]) -> Any:
         import httpx
 
         try:
-            return self._client.post(f"{self.url}/chat/completions", json=request)
+            return await client.post(f"{self.url}/chat/completions", json=request)
         except httpx.TimeoutException as error:
             raise UserError(f"{self.url} did not answer in time. Is it busy? Try again later, or ask for shorter answers.") from error
         except httpx.HTTPError as error:
             raise UserError(f"{self.url} cannot be reached ({type(error).__name__}). Check the address, and whether it is running.") from error
-
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._should_stop():
-            time.sleep(0.1)
 
     def _refusal(self, status: int, body: str) -> str:
         """Why an endpoint refused, in a sentence."""

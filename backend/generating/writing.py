@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from backend.data.similarity import Nearest, Pool
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.generating.drafting import Draft, Drafter
 from backend.generating.filters import fault_of_answer, fault_of_instruction, fault_of_similarity
 from backend.generating.generation import Candidate, Generation, attempts_of
 from backend.generating.tasks import read_seeds
-from backend.generating.writers import Stopped, open_writer
+from backend.generating.writers import open_writer
 from backend.jobs import Means
 from backend.models import is_out_of_memory
 

@@ -311,6 +311,10 @@ def test_regenerating_asks_the_last_question_with_the_next_seed(studio):
     assert last["turns"][-1]["line"].endswith("seed 8") and talk.left.turns == ()
 
 
+def test_a_stop_while_the_weights_are_read_is_told():
+    assert describe(Reply("", 0, 0, 0.0, "stopped"), Turn("q"), Sampling()) == "stopped before the first word"
+
+
 def test_the_line_counts_in_words():
     assert describe(Reply("a", 1, 0, 0.31, "cut off"), Turn("q"), Sampling()) == "1 token · first after 0.3 s · cut off at the longest answer"
 

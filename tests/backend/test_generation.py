@@ -187,6 +187,7 @@ def test_a_stream_ends_with_the_whole_answer(playground: Playground, tokenizer: 
 
 @pytest.mark.fault("stop mid-stream")
 def test_a_stream_can_be_stopped(playground: Playground) -> None:
+    playground.shelf.get(BASE)  # before it is loaded it would be stopped even earlier
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=LENGTH), stopped=lambda: True)
     assert (last.tokens, last.end) == (1, "stopped")
 

@@ -45,6 +45,7 @@ def test_the_same_seed_says_the_same_and_another_something_else(playground):
 
 @pytest.mark.fault("stop mid-stream")
 def test_a_stopped_answer_ends_with_the_next_token(playground):
+    playground.shelf.get(BASE)
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: True)
     assert (last.end, last.tokens) == ("stopped", 1)
 
@@ -163,3 +164,23 @@ def test_a_run_that_is_deleted_while_it_answers_ends_its_answer_and_gives_no_oth
     assert (last.text, last.end) == (whole.text, whole.end)
     with pytest.raises(UserError, match="no run"):
         playground.answer(Speaker("run", run.id), "Still there?")
+
+
+@pytest.mark.fault("an adapter is switched while it answers")
+def test_a_pane_that_turns_to_another_run_mid_stream_leaves_the_other_pane_alone(playground, workspace, dataset, lora_run):
+    spec = parse_spec({
+        "name": "another", "data": {"id": dataset.id}, "method": {"name": "prefix", "virtual_tokens": 4},
+        "training": {"max_steps": 2, "batch_size": 2, "max_length": 64, "learning_rate": 0.1, "probes": []},
+    })
+    run = Run.create(workspace, spec)
+    assert train(spec, run, run.events.append, lambda: False) == "done"
+    greedy = Sampling(temperature=0, max_tokens=32)
+    first, second = Speaker("run", lora_run.id), Speaker("run", run.id)
+    alone = {speaker: playground.answer(speaker, QUESTION[0]["content"], sampling=greedy).text for speaker in (BASE, first, second)}
+    other_pane, this_pane = playground.stream(BASE, QUESTION, greedy), playground.stream(first, QUESTION, greedy)
+    next(other_pane), next(this_pane)
+    this_pane.close()
+    *_, turned = playground.stream(second, QUESTION, greedy)
+    *_, undisturbed = other_pane
+    assert (undisturbed.text, turned.text) == (alone[BASE], alone[second]) and undisturbed.end in ("finished", "cut off")
+    assert playground.answer(first, QUESTION[0]["content"], sampling=greedy).text == alone[first]

@@ -266,6 +266,26 @@ def test_continued_pretraining_goes_on_along_the_same_curve(workspace: Workspace
 
 
 @pytest.mark.fault("stop, and go on")
+def test_a_run_is_stopped_while_its_weights_are_read(
+    workspace: Workspace, dataset: Card, uninterrupted: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading: list[str] = []
+
+    def load(*args: Any, **settings: Any) -> Any:
+        reading.append("begun")
+        model = read(*args, **settings)
+        reading.append("done")
+        return model
+
+    read = models.load
+    monkeypatch.setattr(models, "load", load)
+    run = Run.create(workspace, spec_for(dataset))
+    assert training.train(run.spec, run, run.events.append, lambda: bool(reading)) == "stopped"
+    assert reading == ["begun"] and not curve(run)
+    assert go(run) == "done" and curve(run) == curve(uninterrupted)
+
+
+@pytest.mark.fault("stop, and go on")
 def test_an_evaluation_a_stop_broke_off_is_made_when_the_run_goes_on(workspace: Workspace, dataset: Card, uninterrupted: Run) -> None:
     run = Run.create(workspace, spec_for(dataset))
     assert go(run, stop_after=8) == "stopped"  # heard of in the eighth step's evaluation

@@ -26,6 +26,8 @@ from tests.journeys.conftest import Studio, end, fill, is_local, points, start_s
 WAIT = 600_000  # milliseconds, on a machine that does much else
 POLLS = ("component_server", "/run/", "queue/join")  # of the page's requests, those that ask what is new
 WINDOW = 12  # steps, with a page or without
+RELOADS = 5
+CURVE = "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)"
 ALIKE = 128  # tokens of every row, so that all steps take as long
 
 
@@ -97,6 +99,30 @@ def poll(place: Place) -> Iterator[Finding]:
     note = f"of {len(asked)} questions, median {statistics.median(asked):.0f} ms"
     yield Finding("page while training: what the page asks is answered, 95th percentile", [p95], "ms", 50, note=note)
     yield Finding("page while training: steps slower with the page open", ratios, "%", 3)
+
+
+def reload(place: Place) -> Iterator[Finding]:
+    """The page loaded anew, at the tab it was at: with a run that trains, and with none."""
+    with visitor(place.workspace("reload")) as visit, visit.page() as page:
+        to_tab(page, "Train")
+        page.locator("#start-run").wait_for()
+        idle = [_seconds_to_reload(page, "document.querySelector('#start-run')?.offsetHeight > 0") for _ in range(RELOADS * place.times)]
+        run = _start_run(visit, place)
+        _wait_for_step(run, 3)
+        page.reload()
+        page.wait_for_function(CURVE)
+        training = [_seconds_to_reload(page, CURVE) for _ in range(RELOADS * place.times)]
+    yield Finding("page reloaded while a run trains, until its curve is there again", training, "s", 2)
+    yield Finding("page reloaded while nothing trains, until the form of the Train tab is there", idle, "s", 2)
+
+
+def _seconds_to_reload(page: Page, is_back: str) -> float:
+    begun = time.perf_counter()
+    page.reload(wait_until="commit")
+    page.wait_for_function(is_back)
+    seconds = time.perf_counter() - begun
+    page.wait_for_timeout(1_500)  # whatever else comes with a page is over
+    return seconds
 
 
 def answered_in(page: Page, asked: list[float]) -> None:

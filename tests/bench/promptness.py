@@ -1,6 +1,6 @@
 """How promptly the studio does what one waits for, and whether it needs the memory it says: beside what is to be reached.
 
-    python3 launch.py bench --only start,first_token,decoding,side_by_side,memory,poll,long_run,many_runs
+    python3 launch.py bench --only start,first_token,decoding,side_by_side,memory,poll,reload,long_run,many_runs
 
 Each name is one measurement, in a folder of its own. What happens at the page is clicked and seen in a real Chromium.
 """
@@ -15,7 +15,7 @@ from tests.bench.findings import HEAD, Finding, Place
 
 MEASUREMENTS: dict[str, Callable[[Place], Iterator[Finding]]] = {
     "start": at_the_page.start, "first_token": at_the_page.first_token, "decoding": answering.decoding,
-    "side_by_side": answering.side_by_side, "memory": memory.memory, "poll": at_the_page.poll,
+    "side_by_side": answering.side_by_side, "memory": memory.memory, "poll": at_the_page.poll, "reload": at_the_page.reload,
     "long_run": long_and_many.long, "many_runs": long_and_many.many,
 }  # fmt: skip
 

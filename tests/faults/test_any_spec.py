@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.api import public_api
+from app.main import launch_options
+from app.studio import Studio
 from backend.answering.beginning import parse_batch, parse_filters
 from backend.answering.pairing import parse_pairing
 from backend.answering.settings import Answerer, AnsweringSpec, parse_answering
@@ -20,6 +26,7 @@ from backend.labelling.taking import parse_taking
 from backend.methods import all_methods
 from backend.objectives import all_objectives
 from backend.plan import plan, with_saved_data
+from backend.ports import free_port
 from backend.rewriting import RewritingSettings, RewritingSpec, parse_rewriting
 from backend.runs import Run
 from backend.specs import RunSpec, TrainingSettings, parse_spec
@@ -89,6 +96,43 @@ def test_any_json_as_a_spec_is_a_run_or_sentences(asked: tuple[Workspace, Card],
         str(refusal).encode()
     assert stored(workspace) == before
 
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[tuple[Studio, Card, str]]:
+    """A studio with its endpoints, over a real port; its queue is held, so that nothing trains."""
+    workspace = make_workspace(tmp_path_factory.mktemp("served") / "workspace", tiny_model)
+    card = save_conversations(workspace, starter_rows(8))
+    studio = Studio.open(workspace.root)
+    studio.engine.wait_until_ready()
+    studio.engine.hold()
+    with gr.Blocks(analytics_enabled=False) as page:
+        public_api(studio)
+    _, url, _ = page.launch(**launch_options(page, "127.0.0.1", free_port("127.0.0.1"), False), prevent_thread_lock=True)
+    yield studio, card, url
+    page.close()
+    studio.engine._studio_lock.release()
+
+
+@pytest.mark.fault("any JSON as a run's spec, by a script", tries=EXAMPLES // 50)
+@settings(max_examples=max(EXAMPLES // 50, 25), deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(values=SPECS)
+def test_any_json_a_script_sends_is_a_run_or_a_sentence(served: tuple[Studio, Card, str], values: Any) -> None:
+    studio, card, url = served
+    before = stored(studio.workspace)
+    answer = httpx.post(f"{url}gradio_api/call/start_run", content=json.dumps({"data": [with_id(values, card)]}), headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 400, 413, 422), answer.text
+    said = answer.text
+    if answer.status_code == 200:
+        said = httpx.get(f"{url}gradio_api/call/start_run/{answer.json()['event_id']}", timeout=60).text
+        event, _, told = said.partition("\n")
+        if event == "event: complete":
+            (id,) = json.loads(told.removeprefix("data: "))
+            studio.engine.stop(id)
+            assert studio.runs.get(id).spec
+        else:
+            assert event == "event: error" and len(told) > 20
+    assert "Traceback" not in said and ".py" not in said
+    assert stored(studio.workspace) == before
 
 
 # ---- what else is asked for in JSON

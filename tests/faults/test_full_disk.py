@@ -20,10 +20,16 @@ from backend.data.shapes import Mapping
 from backend.data.versions import Card, Datasets
 from backend.engine import Engine
 from backend.errors import UserError
+from backend.labelling.items import Labels
+from backend.labelling.outcomes import judged_items
+from backend.labelling.taking import TakingSettings, take, write
+from backend.labelling.taking import form_named as labels_form
 from backend.runs import Run
 from backend.sampling import Sampling
 from backend.store import Store
 from backend.workspace import Workspace
+from tests.backend.answering.test_answering import answering_of
+from tests.backend.labelling.test_taking import item
 from tests.backend.test_engine import idle, wait_for
 from tests.backend.test_training import curve, evaluations, same_weights, spec_for, told, trained
 from tests.conftest import make_workspace, save_conversations, starter_rows
@@ -182,6 +188,58 @@ def test_an_export_that_does_not_fit_leaves_the_one_before_and_nothing_half_writ
     since = time.time()
     assert export(datasets, card, shape, found, workspace.exports).read_bytes() == content
     tell(tried=1, seconds=[time.time() - since])
+
+
+@pytest.mark.fault("disk full: an export")
+@pytest.mark.parametrize("form", ["trl-dpo", "trl-reward", "label-studio"])
+def test_labels_that_do_not_fit_leave_the_file_before_and_nothing_half_written(
+    form: str, small_disk: Path, tell: Callable[..., None]
+) -> None:
+    labels, shape, exports = Labels(Store(small_disk / "studio.db")), labels_form(form), small_disk / "exports"
+    batch = labels.begin("many", [item(number) for number in range(300)])
+    while shown := labels.next(batch.id, "ada"):
+        labels.vote(shown, "ada", ranks=[1, 2], strength=2)
+    taken = take(judged_items(labels, batch.id), shape, TakingSettings(short=False))
+    before = write(taken, shape, exports, name="round one")
+    content = before.read_bytes()
+    with full(small_disk):
+        with pytest.raises(UserError, match="cannot be written .*Make room"):
+            write(taken, shape, exports, name="round one")
+        assert [file.name for file in exports.iterdir()] == [before.name] and before.read_bytes() == content
+    since = time.time()
+    assert len(write(taken, shape, exports, name="round one").read_bytes()) == len(content)
+    tell(tried=1, seconds=[time.time() - since])
+
+
+@pytest.mark.fault("disk full: answers of several models")
+def test_answers_that_do_not_fit_are_written_once_there_is_room_and_each_once(
+    small: tuple[Workspace, Card], small_disk: Path, tell: Callable[..., None]
+) -> None:
+    workspace, card = small
+    who = [{"draws": 2}, {"temperature": 0}]
+    untouched = answering_of(workspace, card, who, number=8, at_once=1)
+    engine = Engine(workspace)
+    engine.start()
+    engine.ready.wait()
+    job = answering_of(workspace, card, who, number=8, at_once=1)
+    for each in (untouched, job):
+        engine.put(each)
+    wait_for(lambda: len(job.answers()) >= 3)
+    with full(small_disk):
+        wait_for(lambda: engine.status().state != "working")
+        assert engine.status().state == "ready" or "is full. Make room" in engine.status().doing
+        there = len(job.answers())
+    since = time.time()
+    idle(engine)
+    assert "disk" in job.standing().message
+    engine.resume(job.id)
+    wait_for(lambda: len(job.answers()) > there)
+    seconds = time.time() - since
+    wait_for(lambda: job.status == "done")
+    idle(engine)
+    engine._studio_lock.release()
+    assert [(answer.place, answer.text) for answer in job.answers()] == [(answer.place, answer.text) for answer in untouched.answers()]
+    tell(tried=1, seconds=[seconds])
 
 
 @pytest.mark.fault("disk full: a new version")

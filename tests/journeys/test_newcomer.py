@@ -110,8 +110,7 @@ def test_a_run_is_watched_stopped_reloaded_and_resumed(visit, studio):
     second.wait_for_function(
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)"
     )
-    page.reload()
-    to_tab(page, "Train")
+    page.reload()  # the tab one was at opens by itself
     page.wait_for_function(
         "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x[0] === 1 && trace.x.length >= 2)"
     )

@@ -23,7 +23,7 @@ from app.data.import_page import (
     on_shape,
     on_upload,
 )
-from app.data.stops import Stopped, Stops
+from app.data.stops import Stops
 from app.main import LARGEST_FILE, launch_options
 from app.studio import Studio
 from backend.data.importing import check
@@ -31,7 +31,7 @@ from backend.data.readers import Source, inspect
 from backend.data.shapes import parse_mapping
 from backend.data.versions import Datasets
 from backend.engine import Engine
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.examples import hold_out
 from backend.runs import Runs
 from backend.workspace import Workspace

@@ -14,10 +14,10 @@ from backend.data.checks.long_rows import LongRows
 from backend.data.mends import mend, preview, undo
 from backend.data.prompt_map import PROMPTS, prompt_map
 from backend.data.records import Record
-from backend.data.report import Report, Reports, Stopped, report, usual_checks
+from backend.data.report import Report, Reports, report, usual_checks
 from backend.data.versions import Card, Datasets
 from backend.data.views import row_length
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.models import load_tokenizer
 from backend.workspace import Workspace
 from tests.conftest import starter_rows

@@ -1,16 +1,19 @@
 """Writers: a model in memory, and an endpoint that is really there, answers oddly, refuses, or is gone."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from backend.device import Turns
-from backend.errors import UserError
+from backend.errors import Stopped, UserError
 from backend.generating.prompts import Prompt
 from backend.generating.settings import KEY_VARIABLE, GenerationSpec, WriterSettings, parse_generation
-from backend.generating.writers import EndpointWriter, LocalWriter, Stopped, open_writer, up_to_stop
+from backend.generating.writers import EndpointWriter, LocalWriter, open_writer, up_to_stop
 from backend.inference import Shelf, Speaker
 from backend.jobs import Means
 from backend.sampling import Sampling
@@ -51,10 +54,19 @@ def test_a_prompt_too_long_for_the_model_loses_its_beginning(workspace: Workspac
 
 
 def test_a_stop_ends_the_writing_at_once(workspace: Workspace) -> None:
-    looks = iter([False, False, True])
-    writer = LocalWriter(Speaker("base", "starter"), means(workspace, lambda: next(looks)))
+    looks = 0
+
+    def should_stop() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks == 3
+
+    lent = means(workspace, lambda: False)
+    writer = LocalWriter(Speaker("base", "starter"), replace(lent, should_stop=lambda: False))
+    writer._means = replace(lent, should_stop=should_stop)
     with pytest.raises(Stopped):
         writer.go_on([Prompt("Name a colour:", ())], Sampling(max_tokens=400))
+    assert looks == 3
 
 
 def test_who_is_not_there_cannot_write(workspace: Workspace) -> None:
@@ -129,6 +141,29 @@ def test_an_endpoint_that_is_gone_is_told_in_a_sentence(endpoint: Any) -> None:
     endpoint.server.server_close()
     with pytest.raises(UserError, match="cannot be reached"):
         writer_at(endpoint).answer(["Why?"], BRIEF)
+
+
+@pytest.mark.fault("stop, and go on")
+def test_a_stop_breaks_off_what_an_endpoint_is_slow_to_answer(endpoint: Any) -> None:
+    over = threading.Event()
+    endpoint.reply = lambda request: (over.wait(30), (200, said("late")))[1]
+    writer = writer_at(endpoint, should_stop=lambda: bool(endpoint.asked))
+    begun = time.monotonic()
+    with pytest.raises(Stopped):
+        writer.answer(["Why?"] * 6, BRIEF)
+    assert time.monotonic() - begun < 2 and 0 < len(endpoint.asked) < 6
+    over.set()
+
+
+def test_answers_come_in_the_order_of_their_questions(endpoint: Any) -> None:
+    def reply(request: dict[str, Any]) -> tuple[int, str]:
+        question = request["messages"][-1]["content"]
+        time.sleep(0.05 * (8 - int(question)))
+        return 200, said(f"answer {question}")
+
+    endpoint.reply = reply
+    answers = writer_at(endpoint).answer([str(number) for number in range(8)], BRIEF)
+    assert [answer.text for answer in answers] == [f"answer {number}" for number in range(8)]
 
 
 def test_after_a_stop_nothing_is_sent(endpoint: Any) -> None:
