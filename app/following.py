@@ -18,6 +18,7 @@ from components.live_plot import Payload, Series, more, whole
 from components.run_curves import series_of
 
 PARTINGS = 3  # times the end of what was followed is told
+IN_FULL = 10  # of so many answers one says everything: another may have got lost
 # Seconds between two questions of a page, while something can be new and where nothing can. It never stops asking: an answer
 # on its way that said so could arrive after a run was opened.
 BEAT, REST = 1.0, 5.0
@@ -39,12 +40,22 @@ class Following:
     runs: dict[str, Followed] = field(default_factory=dict)
     serial: int | None = None
     stopping: bool = False  # what the page was last told
+    told: tuple[Any, ...] = ()  # what stands beside the chart, as the page was last told
+    answers: int = 0
     partings: int = PARTINGS  # still to come: an answer on its way may arrive after the end was told, and is older
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more can come, and the page has been told so."""
         return self.partings == 0
+
+    def only_new(self, *shown: Any) -> tuple[Any, ...]:
+        """What stands beside the chart, without what the page shows already: each part costs the browser a search through the page."""
+        told, self.told = self.told, shown
+        self.answers += 1
+        if not told or self.partings < PARTINGS or self.answers % IN_FULL == 0:
+            return shown
+        return tuple(gr.skip() if now == before else now for now, before in zip(shown, told, strict=True))
 
     def take_leave(self) -> bool:
         """Whether all runs have ended, so that it is said once more."""
@@ -79,7 +90,7 @@ def catch_up(studio: Studio, following: Following) -> tuple[Payload | Any, bool]
         events, followed.cursor = studio.runs.get(run_id).events.read(followed.cursor)
         if any(event["kind"] == "started" for event in events):  # resumed, or begun again: the old points may be void
             payload, fresh = follow(studio, list(following.runs))
-            following.runs, following.serial, following.partings = fresh.runs, fresh.serial, PARTINGS
+            following.runs, following.serial, following.partings, following.told = fresh.runs, fresh.serial, PARTINGS, ()
             return payload, True
         followed.progress.fold(events)
         series += series_of(run_id, followed.label, events)

@@ -230,16 +230,17 @@ def log_html(studio: Studio, run_id: str) -> str:
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """New points of the runs on the chart, and where the opened one stands; the page asks seldom where nothing can be new."""
     if run_id is None or following is None or run_id not in following.runs or following.is_over:
-        return gr.Timer(REST), *(gr.skip(),) * 9
+        return gr.update(value=REST), *(gr.skip(),) * 9
     payload, news = catch_up(studio, following)
     if not news:
         return (gr.skip(),) * 10
     followed = following.runs[run_id]
     stopping = studio.engine.stopping(run_id)
-    return (
-        gr.Timer(BEAT), payload, following, progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
+    beat, *beside = following.only_new(
+        gr.update(value=BEAT), progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
         *_buttons(studio, run_id, following),
     )
+    return beat, payload, following, *beside
 
 
 def on_behind(studio: Studio, run_id: str | None, shown: RunTable) -> tuple[Any, Any]:

@@ -362,11 +362,12 @@ def continue_button(run: Run, *, ended: bool) -> Any:
 def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> tuple[Any, ...]:
     """Only what is new travels, and where nothing can be new the page asks seldom."""
     if run_id is None or following is None or run_id not in following.runs or following.is_over:
-        return gr.Timer(REST), *(gr.skip(),) * 7
+        return gr.update(value=REST), *(gr.skip(),) * 7
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):
         return (gr.skip(),) * 8
-    return gr.Timer(BEAT), payload, following, *_panel(studio, run_id, following)
+    beat, *panel = following.only_new(gr.update(value=BEAT), *_panel(studio, run_id, following))
+    return beat, payload, following, *panel
 
 
 def on_behind(studio: Studio, run_id: str | None) -> tuple[Any, Any]:

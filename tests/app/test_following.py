@@ -1,11 +1,12 @@
 """What a page that follows a run is told, and that it learns of the end whatever came in between."""
 
+import threading
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from app.following import BEAT, PARTINGS, REST, Following
+from app.following import BEAT, IN_FULL, PARTINGS, REST, Following
 from app.studio import Studio
 from app.train_tab import _show, on_behind, on_tick
 from backend.data.versions import Card, Datasets
@@ -56,8 +57,7 @@ def test_the_end_is_told_a_few_times_and_then_all_is_quiet(studio: Studio, run: 
 
 def test_the_page_asks_seldom_where_nothing_can_come_and_often_again_where_something_does(studio: Studio, run: Run) -> None:
     def pace(run_id: str | None, following: Following | None) -> float | None:
-        clock = on_tick(studio, run_id, following)[0]
-        return clock.value if isinstance(clock, gr.Timer) else None
+        return on_tick(studio, run_id, following)[0].get("value")
 
     assert pace(None, None) == REST
     following = _show(studio, run.id)[4]
@@ -66,6 +66,31 @@ def test_the_page_asks_seldom_where_nothing_can_come_and_often_again_where_somet
     assert pace(run.id, following) == BEAT
     run.events.append("finished", status="done", message="")
     assert [pace(run.id, following) for _ in range(PARTINGS + 1)] == [BEAT] * PARTINGS + [REST]
+
+
+def test_only_what_has_changed_travels_and_now_and_then_everything(studio: Studio, run: Run) -> None:
+    following = _show(studio, run.id)[4]
+    answers = []
+    for number in range(1, 2 * IN_FULL + 1):
+        step(run, number)
+        clock, chart, _, _, probes, *buttons = on_tick(studio, run.id, following)
+        assert chart["series"]
+        answers.append([clock, probes, *buttons])
+    is_full = [all(part != gr.skip() for part in answer) for answer in answers]
+    is_empty = [all(part == gr.skip() for part in answer) for answer in answers]
+    assert is_full == [number in (1, IN_FULL, 2 * IN_FULL) for number in range(1, 2 * IN_FULL + 1)]
+    assert is_empty == [not full for full in is_full]
+
+
+def test_a_button_that_changes_travels_at_once(studio: Studio, run: Run) -> None:
+    following = _show(studio, run.id)[4]
+    for number in (1, 2):
+        step(run, number)
+        on_tick(studio, run.id, following)
+    studio.engine._stops[run.id] = threading.Event()
+    studio.engine._stops[run.id].set()
+    stop = on_tick(studio, run.id, following)[5]
+    assert stop["interactive"] is False
 
 
 def test_an_end_that_was_read_for_the_chart_is_told_all_the_same(studio: Studio, run: Run) -> None:
