@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import hashlib
 import json
 import os
@@ -166,6 +167,7 @@ def open_studio(options: argparse.Namespace) -> int:
         from backend.watching import watch
 
         return watch([sys.executable, str(HOME / "launch.py"), *sys.argv[1:], "--watched", f"--port={port}"])
+    gc.disable()  # until the engine has its libraries too (backend/engine.py)
     from app.main import serve
 
     if options.watched:

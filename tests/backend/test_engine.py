@@ -1,5 +1,6 @@
 """The engine: one run at a time, in the order they came, whatever is stopped, deleted or restarted."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -90,6 +91,13 @@ def test_a_run_goes_from_the_click_to_its_result(engine: Engine, dataset: Card) 
 
 
 @pytest.mark.fault("two starts at once")
+def test_libraries_are_set_aside_and_whatever_comes_later_is_collected(engine: Engine) -> None:
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
+    begun = time.perf_counter()
+    gc.collect()
+    assert time.perf_counter() - begun < 0.15  # of 0.35 s with everything to be gone through
+
+
 def test_of_two_runs_one_trains_and_the_other_waits(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))
