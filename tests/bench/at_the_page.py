@@ -24,7 +24,7 @@ from tests.bench.memory import LONG
 from tests.journeys.conftest import Studio, end, fill, is_local, points, start_studio, to_tab, unfold
 
 WAIT = 600_000  # milliseconds, on a machine that does much else
-POLLS = ("component_server", "/run/", "queue/join")  # of the page's requests, those that ask what is new
+POLLS = ("component_server", "/run/")  # of the page's requests, those that ask what is new
 WINDOW = 12  # steps, with a page or without
 RELOADS = 5
 CURVE = "document.querySelector('#train-plot [data-chart=loss]')?.data?.some(trace => trace.name && trace.x.length >= 2)"
@@ -197,6 +197,7 @@ def _step_seconds(visit: Visitor, run: Run, asked: list[float] | None) -> float:
     with visit.page() as page:
         to_tab(page, "Train")
         page.locator("#run-progress .status").wait_for()
+        page.wait_for_timeout(2_000)  # what else a page asks when it opens is over
         answered_in(page, asked)
         return _window(run)
 
