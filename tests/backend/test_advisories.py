@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_a_source_that_cannot_be_reached_is_no_clean_bill(monkeypatch: pytest.Mo
     assert advisories.main() == 0
     said = capsys.readouterr().out
     assert "could not be looked up" in said and "No known" not in said
+
+
+def test_findings_are_listed_and_the_command_fails(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked_there = partial(advisories.advisories, source=source)
+    monkeypatch.setattr(advisories, "advisories", asked_there)
+    monkeypatch.setattr(advisories, "CONSTRAINTS", tmp_path / "constraints.txt")
+    (tmp_path / "constraints.txt").write_text("gradio==6.31.0\njinja2==2.4.1\n")
+    assert advisories.main() == 1
+    assert capsys.readouterr().out == "!!  jinja2 2.4.1  GHSA-462w  Sandbox escape\n1 known advisory against 2 pinned packages.\n"
+    (tmp_path / "constraints.txt").write_text("gradio==6.31.0\n")
+    assert advisories.main() == 0
+    assert capsys.readouterr().out == "No known advisories against 1 pinned packages.\n"
 
 
 def test_every_package_the_requirements_bring_is_pinned(tmp_path: Path) -> None:
