@@ -1,11 +1,15 @@
 // Runs once Gradio's page has its description (window.gradio_config) and before it builds itself from that.
 
-const {components = [], dependencies = []} = window.gradio_config ?? {};
+const {components = [], dependencies = [], layout} = window.gradio_config ?? {};
 
 // The page opens at the tab its address names, so that a reload, a bookmark and the way back lead where one was.
+const inLayout = (id, node) => (node.id === id ? node : node.children?.map((child) => inLayout(id, child)).find(Boolean));
 const tabs = components.find((component) => component.props.elem_id === 'tabs');
-const named = location.hash.slice(1);
-if (components.some(({type, props}) => type === 'tabitem' && props.id === named)) tabs.props.selected = named;
+if (tabs) {
+  const own = new Set(inLayout(tabs.id, layout).children.map(({id}) => id));
+  const named = components.find(({id, props}) => own.has(id) && props.id === location.hash.slice(1));
+  if (named) tabs.props.selected = named.props.id;
+}
 
 // Svelte watches every plain object, and Gradio looks at each event once for each component: a third of a second on a laptop.
 // Nothing in an event ever changes, and an object of a class is not watched.

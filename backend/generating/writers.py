@@ -9,6 +9,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -145,7 +146,8 @@ class EndpointWriter(Writer):
             }
             for row, messages in enumerate(conversations)
         ]  # fmt: skip
-        return asyncio.run(self._ask_together(requests))
+        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop going already
+            return thread.submit(lambda: asyncio.run(self._ask_together(requests))).result()
 
     async def _ask_together(self, requests: list[dict[str, Any]]) -> list[Completion]:
         """A few at a time, in their order. Requests under way are broken off where somebody asks to stop."""

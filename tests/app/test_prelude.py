@@ -23,6 +23,8 @@ def url() -> Iterator[str]:
             for name, tab in tabs.items():
                 with tab:
                     gr.Textbox(label=f"In {name}")
+                    with gr.Tabs():
+                        gr.Tab("Inner", id=f"inner-{name.lower()}")
         for name, tab in tabs.items():
             tab.select(lambda seen, name=name: ({**seen, name: seen[name] + 1},) * 2, looks, [looks, told])
         name_in_address(list(tabs.values()))
@@ -40,7 +42,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 def in_view(page: Page) -> str:
-    return page.get_by_role("tab", selected=True).inner_text()
+    return page.locator("#tabs").get_by_role("tab", selected=True).first.inner_text()
 
 
 def test_the_first_tab_opens_and_the_address_names_it(page: Page, url: str) -> None:
@@ -65,7 +67,7 @@ def test_a_reload_leads_where_one_was(page: Page, url: str) -> None:
     assert in_view(page) == "Train"
 
 
-@pytest.mark.parametrize("named", ["nowhere", "%E4%BD", "tabs", "__proto__"])
+@pytest.mark.parametrize("named", ["nowhere", "%E4%BD", "tabs", "__proto__", "inner-runs"])
 def test_an_address_that_names_no_tab_opens_the_first(page: Page, url: str, named: str) -> None:
     faults: list[str] = []
     page.on("pageerror", lambda fault: faults.append(str(fault)))
@@ -79,3 +81,13 @@ def test_events_are_not_watched(page: Page, url: str) -> None:
     expect(page.get_by_label("In Data")).to_be_visible()
     kinds = page.evaluate("window.gradio_config.dependencies.map(event => event.constructor.name)")
     assert set(kinds) == {"Unwatched"} and page.evaluate("Array.isArray(window.gradio_config.dependencies)")
+
+
+def test_a_page_at_rest_is_not_drawn_anew(page: Page, url: str) -> None:
+    page.add_init_script("window.drawn = 0; const ask = requestAnimationFrame; window.requestAnimationFrame = (draw) => { window.drawn += 1; return ask(draw); };")
+    page.goto(url)
+    expect(page.get_by_label("In Data")).to_be_visible()
+    page.wait_for_timeout(5_000)  # whatever moves while it opens has come to rest
+    before = page.evaluate("window.drawn")
+    page.wait_for_timeout(1_000)
+    assert page.evaluate("window.drawn") - before <= 5  # sixty where Gradio goes on counting the seconds of its own loading

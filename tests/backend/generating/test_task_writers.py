@@ -1,5 +1,6 @@
 """Writers: a model in memory, and an endpoint that is really there, answers oddly, refuses, or is gone."""
 
+import asyncio
 import json
 import threading
 import time
@@ -153,6 +154,13 @@ def test_a_stop_breaks_off_what_an_endpoint_is_slow_to_answer(endpoint: Any) -> 
         writer.answer(["Why?"] * 6, BRIEF)
     assert time.monotonic() - begun < 2 and 0 < len(endpoint.asked) < 6
     over.set()
+
+
+def test_an_endpoint_can_be_asked_where_an_event_loop_is_going(endpoint: Any) -> None:
+    async def ask() -> Any:
+        return writer_at(endpoint).answer(["Why?"], BRIEF)
+
+    assert asyncio.run(ask()) == [("fine", False)]
 
 
 def test_answers_come_in_the_order_of_their_questions(endpoint: Any) -> None:
