@@ -3,18 +3,22 @@
     app_kwargs = {"middleware": [Middleware(Departures, page=page)]}
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.memory import trim_memory
+
 KEPT = 16  # pages that may come back, as after a computer's sleep
 UNUSED = timedelta(minutes=1)
 
 
-def forget_departed(page: gr.Blocks) -> None:
-    """Drop what is known of closed pages but the last few. Gradio keeps it for 10,000 of them, 1.7 MB and more for each reload."""
+def forget_departed(page: gr.Blocks) -> bool:
+    """Drop what is known of closed pages but the last few; whether there were more. Gradio keeps it for 10,000 of them, 1.7 MB and
+    more for each reload."""
     holder, now = page.state_holder, datetime.now()
     with holder.lock:
         departed = [  # the least recently used first
@@ -24,6 +28,7 @@ def forget_departed(page: gr.Blocks) -> None:
         for session in departed[:-KEPT]:
             del holder.session_data[session], holder.time_last_used[session]
             page._queue.pending_messages_per_session.pop(session, None)  # answers it did not wait for
+    return len(departed) > KEPT
 
 
 class Departures:
@@ -38,8 +43,7 @@ class Departures:
         self.app, self.page = app, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") == "/":
-            forget_departed(self.page)
+        has_forgotten = scope.get("path") == "/" and forget_departed(self.page)
         has_begun = False
 
         async def send_and_note(message: Message) -> None:
@@ -53,6 +57,8 @@ class Departures:
             if not (has_begun and (_finds_nobody(error) or _is_forgotten(error, scope))):
                 raise
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if has_forgotten:
+            await asyncio.to_thread(trim_memory)
 
 
 def _finds_nobody(error: Exception) -> bool:

@@ -80,9 +80,9 @@ def runs_tab(studio: Studio) -> RunsTab:
     timer = gr.Timer(BEAT)
     view = [timer, detail, chart, following, progress, probes, lineage, settings, log, name, note, *buttons, *asking[1:]]
     listing = [runs, pager, where]
-    runs.select(on(studio, on_show), runs, [opened, *view], trigger_mode="always_last", **QUIET)
+    runs.select(on(studio, on_show), runs, [opened, *view], trigger_mode="always_last", **TICK)
     for button, step in ((previous, -1), (following_page, 1)):
-        button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **QUIET)
+        button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **TICK)
     stop.click(on(studio, on_stop), opened, stop, **QUIET)
     resume.click(on(studio, on_resume), [opened, runs], [*listing, *view], **QUIET)
     lineage.select(on(studio, on_open_relative), [lineage, runs], [runs, opened, *view], **QUIET)

@@ -120,12 +120,6 @@ def dismiss_helpers() -> None:
         pause(1)  # omp_pause_soft: what is allocated stays
 
 
-def trim_memory() -> None:
-    """Give what nothing holds any more back to the system. The C library keeps it, apart for each of a page's many threads."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # not every C library has it
-        trim(0)
-
-
 @functools.cache
 def _pause_openmp() -> Callable[[int], int] | None:
     """OpenMP's own call for it in the library torch came with; None where torch uses another, which has other habits."""

@@ -25,12 +25,13 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 
 from backend.checkpoints import keep_newest, put_in_place, require_room
 from backend.data.tokens import Encoded
-from backend.device import device, trim_memory
+from backend.device import device
 from backend.errors import Stopped, UserError
 from backend.evaluation import on_device
 from backend.examples import Example, Prompted, collate, example_of
 from backend.generation import Decoder, evaluating
 from backend.loss import Scorer
+from backend.memory import trim_memory
 from backend.models import check_adapter
 from backend.plan import Schedule
 from backend.policy import Losses, Seen, Tokens, next_coefficient

@@ -26,11 +26,12 @@ from transformers import (
 )
 
 from backend.checkpoints import is_whole, keep_newest, put_in_place, require_room
-from backend.device import device, process_memory_bytes, trim_memory
+from backend.device import device, process_memory_bytes
 from backend.errors import Stopped
 from backend.evaluation import Measured, Sums, in_order, measure
 from backend.examples import AnyExample, LikeLengths
 from backend.loss import RewardScorer, Scorer, scorer_of
+from backend.memory import trim_memory
 from backend.plan import Schedule
 from backend.specs import RunSpec
 

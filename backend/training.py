@@ -21,7 +21,7 @@ from backend import models
 from backend.checkpoints import newest_checkpoint, put_in_place
 from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
-from backend.device import describe, device, dtype, memory, trim_memory
+from backend.device import describe, device, dtype, memory
 from backend.errors import Stopped, UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
@@ -31,6 +31,7 @@ from backend.generation import answers
 from backend.inference import share_weights
 from backend.loading import asking
 from backend.loss import RewardScorer, Scorer, scorer_of
+from backend.memory import trim_memory
 from backend.plan import Rows, Schedule, gigabytes, make_rows, schedule, start_folder, trainable_parameters
 from backend.policy_trainer import PolicyTrainer
 from backend.reference import refer

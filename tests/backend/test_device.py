@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from backend.device import trim_memory
+from backend.memory import trim_memory
 
 COUNTING = """
 import os, threading, torch
