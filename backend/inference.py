@@ -211,7 +211,7 @@ class Playground:
     def _stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, stopped: Callable[[], bool]
     ) -> Iterator[Reply]:
-        with self.turns.take(quick=True), asking(partial(_stop_if, stopped)):
+        with self.turns.take(quick=True), asking(stopped):
             model, tokenizer = self.shelf.get(speaker)
         ids = encode_prompt(messages, tokenizer)
         room = model.config.max_position_embeddings - len(ids)
@@ -261,11 +261,6 @@ class Playground:
                 shown = now
                 yield _reply(tokenizer, said, begun, first, "")
         yield _reply(tokenizer, said, begun, first, end)
-
-
-def _stop_if(stopped: Callable[[], bool]) -> None:
-    if stopped():
-        raise Stopped
 
 
 def _reply(tokenizer: PreTrainedTokenizerBase, said: list[int], begun: float, first: float, end: str) -> Reply:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from backend.errors import Stopped, UserError
+from backend.errors import UserError
 from backend.events import ENDED, EventLog, Status, status
 from backend.loading import asking
 from backend.settings import Settings
@@ -43,12 +43,8 @@ class Means:
 
     def load(self, speaker: "Speaker") -> "Answerer":
         """The model and tokenizer of a speaker. Raises `UserError`, and `Stopped` where that is asked for meanwhile."""
-        with self.turns.take(), asking(self._stop_if_asked):
+        with self.turns.take(), asking(self.should_stop):
             return self.shelf.get(speaker)
-
-    def _stop_if_asked(self) -> None:
-        if self.should_stop():
-            raise Stopped
 
 
 class InOtherHands(UserError):

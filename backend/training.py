@@ -181,7 +181,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     products = dtype(spec.training.precision)
     weights = spec.method.weight_dtype(products)
     torch.manual_seed(spec.training.seed)  # a head that is not there yet is drawn
-    with asking(report.stop_if_asked):
+    with asking(report.should_stop):
         model = _load(spec, ready.folder, report)
     if not spec.training.stock:
         quicken_attention(model)  # already for what is read before the method is attached
@@ -257,7 +257,7 @@ def _judge(spec: RunSpec, run: Run, report: Reporter) -> Judge | None:
     from backend.judging import Judge as RewardModel
 
     judge = Runs(run.workspace).get(spec.objective.reward_run)
-    with asking(report.stop_if_asked):
+    with asking(report.should_stop):
         model = RewardModel(judge)
     return in_margins(partial(model.rewards, turn=report.turn), judge.progress().held_out.get("margin", 1.0))
 
