@@ -25,6 +25,7 @@ from app.studio import Studio, on
 from app.theme import theme
 from app.train_tab import SEPARATOR, data_choices, form_continuing, form_of, judge_choices, start_choices, train_tab
 from backend.errors import UserError
+from backend.jobs import note_holder
 from backend.models import available
 from backend.objectives import all_objectives
 from backend.workspace import Workspace
@@ -43,8 +44,9 @@ def serve(workspace_dir: Path, *, host: str, port: int, open_browser: bool) -> N
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     entry = {} if is_loopback(host) else entry_for_others(Workspace(workspace_dir).prepare())
     studio = Studio.open(workspace_dir, confined=not is_loopback(host))
-    page = build(studio)
-    print(f"Fine-Tuning Studio: http://{host}:{port}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
+    page, address = build(studio), f"http://{host}:{port}"
+    note_holder(studio.workspace, address)
+    print(f"Fine-Tuning Studio: {address}  (workspace {studio.workspace.root}; Ctrl-C ends it)", flush=True)
     try:
         page.launch(**launch_options(page, host, port, open_browser), **entry, allowed_paths=[str(studio.workspace.exports)])
     except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from backend.workspace import keep_names
 
 MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
+KEPT = 2  # checkpoints of a run: one to go on from, and one to fall back to
 
 
 def put_in_place(partial_folder: Path, place: Path) -> None:
@@ -82,11 +83,18 @@ def newest_checkpoint(checkpoints: Path) -> Path | None:
     return next(filter(is_proven, whole_checkpoints(checkpoints)), None)
 
 
-def keep_newest(checkpoints: Path) -> None:
-    """Remove all other checkpoints, once the newest has been read back and proves to be what was saved."""
+def remove_outdated(checkpoints: Path) -> None:
+    """Keep the newest checkpoint and the one before it, once the newest has been read back and proves to be what was saved.
+
+    The one before is what a resume falls back to where the disk damages the newest later on.
+    """
     newest = newest_checkpoint(checkpoints)
-    for folder in checkpoints.glob("step-*") if newest else ():
-        if folder != newest:
+    if newest is None:
+        return
+    whole = whole_checkpoints(checkpoints)
+    kept = whole[whole.index(newest) :][:KEPT]
+    for folder in checkpoints.glob("step-*"):
+        if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 

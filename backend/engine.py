@@ -270,7 +270,8 @@ class Engine:
         try:
             with job.take():
                 if job.status not in ENDED:
-                    job.perform(means)
+                    with means.shelf.giving_way(job.spares_memory):
+                        job.perform(means)
         except InOtherHands as error:
             log.warning("%s", error)
             return
@@ -325,8 +326,9 @@ def _uncollected() -> Iterator[None]:
 
 
 def _give_up(job: Job, error: Exception) -> None:
-    """Write the end of a job that could not even begin, or else it would wait for ever."""
-    why = str(error) if isinstance(error, UserError) else f"The {job.noun} could not begin ({type(error).__name__}). The details are in the log."
+    """Write the end of a job that could not write it itself, or else it would wait for ever."""
+    fault = f"The {job.noun} met a fault ({type(error).__name__}). The details are in the log; resume to try again."
+    why = str(error) if isinstance(error, UserError) else fault
     try:
         job.events.append("finished", status="failed", message=why)
     except (UserError, OSError):

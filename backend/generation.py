@@ -6,7 +6,7 @@ own, never from torch's global one: chatting must not change the curve of a run 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from backend.errors import Stopped
 from backend.fast.batching import Batcher, Turn
 from backend.fast.decoding import Body, Group, decodes_quickly
 from backend.sampling import Sampling
@@ -41,15 +42,17 @@ class Decoder:
         self.ends = torch.tensor(sorted(_end_tokens(self.causal, tokenizer)), device=self.causal.device)
 
     def decode(
-        self, prompts: Sequence[list[int]], sampling: Sampling, *, turn: Turn = nullcontext
+        self, prompts: Sequence[list[int]], sampling: Sampling, *, turn: Turn = nullcontext, should_stop: Callable[[], bool] = lambda: False
     ) -> Iterator[list[int | None]]:
         """Yields the next token of every row, None where a row has ended; stops when all have.
 
-        `turn` makes a context that is held while the device works and let go between tokens.
+        `turn` makes a context that is held while the device works and let go between tokens. Whoever takes the tokens stops by
+        taking no more; before the first one, which is long in coming after a long prompt, `should_stop` is asked, and `Stopped`
+        raised.
         """
         generators = [torch.Generator(self.causal.device).manual_seed(sampling.seed + row) for row in range(len(prompts))]
         ended = torch.zeros(len(prompts), dtype=torch.bool, device=self.causal.device)
-        with turn(), evaluating(self.model):
+        with turn(), evaluating(self.model), stopping_between_layers(self.causal, should_stop):
             state = self._read(prompts)
             body = Body(self.causal) if decodes_quickly(self.causal) else None  # as the model is in this turn
         with self._reader(state, body, turn) as read:
@@ -100,6 +103,24 @@ class Decoder:
         return outputs.logits[:, -1]
 
 
+@contextmanager
+def stopping_between_layers(causal: PreTrainedModel, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Within this block a pass through the model can be broken off: before each layer it is asked whether to stop, and `Stopped` raised."""
+
+    def ask(*_: Any) -> None:
+        if should_stop():
+            raise Stopped
+
+    lists = [part for part in causal.modules() if isinstance(part, torch.nn.ModuleList)]
+    layers = max(lists, key=len, default=())
+    hooks = [layer.register_forward_pre_hook(ask) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class evaluating(AbstractContextManager[None]):
     """No gradients and no dropout inside; the model is put back as it was."""
 
@@ -147,12 +168,13 @@ def answers(
     if not prompts:
         return []
     said: list[list[int]] = [[] for _ in prompts]
-    for tokens in Decoder(model, tokenizer).decode(prompts, sampling, turn=turn):
-        for row, token in enumerate(tokens):
-            if token is not None:
-                said[row].append(token)
-        if should_stop():
-            break
+    with suppress(Stopped):
+        for tokens in Decoder(model, tokenizer).decode(prompts, sampling, turn=turn, should_stop=should_stop):
+            for row, token in enumerate(tokens):
+                if token is not None:
+                    said[row].append(token)
+            if should_stop():
+                break
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.errors import UserError
 from backend.events import RunEvent
-from backend.jobs import claim
+from backend.jobs import claim, train_alone
 from backend.runs import Run, Runs
 from backend.specs import parse_spec
 from backend.workspace import Workspace
@@ -27,15 +27,16 @@ def train(spec_path: Path, workspace_dir: Path) -> int:
     from backend.plan import plan, with_saved_data
 
     workspace = Workspace(workspace_dir).prepare()
-    claim(workspace).lock.release()  # what is refused anyway is refused before the work of planning it
-    spec = with_saved_data(parse_spec(values), workspace)
-    plan(spec, workspace)
-    with claim(workspace):  # a studio that opened before the run is held would put it on its queue
-        run = Run.create(workspace, spec)
-        held = run.take()
-    print(f"run {run.id} in {run.folder}", flush=True)
-    with held:
-        return _go(run)
+    with train_alone(workspace):
+        claim(workspace).lock.release()  # what is refused anyway is refused before the work of planning it
+        spec = with_saved_data(parse_spec(values), workspace)
+        plan(spec, workspace)
+        with claim(workspace):  # a studio that opened before the run is held would put it on its queue
+            run = Run.create(workspace, spec)
+            held = run.take()
+        print(f"run {run.id} in {run.folder}", flush=True)
+        with held:
+            return _go(run)
 
 
 def resume(run_id: str, workspace_dir: Path) -> int:
@@ -44,7 +45,7 @@ def resume(run_id: str, workspace_dir: Path) -> int:
     run = Runs(workspace).get(run_id)
     with claim(workspace):
         held = run.take()
-    with held:
+    with held, train_alone(workspace):
         if run.status == "done":
             raise UserError(f"{run.id} is done: there is nothing to resume.")
         run.events.append("queued")  # so that a studio that opens while the libraries load sees it is not over

@@ -127,6 +127,20 @@ class Shelf:
         with self._lock:
             self._loaded.clear()
 
+    @contextmanager
+    def giving_way(self, remedy: str) -> Iterator[None]:
+        """Where memory runs out in a `with` block, forget what is kept, and raise `OutOfMemory`, which says so and what to do."""
+        try:
+            yield
+        except OutOfMemory:  # while loading, and told in words already
+            self.clear()
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not models.is_out_of_memory(error):
+                raise
+            self.clear()
+            raise OutOfMemory(f"There was not enough memory, so what was loaded for chat is put away again. {remedy}") from error
+
     def put_away(self, run_id: str) -> None:
         """Forget a run's weights, before it is deleted."""
         with self._lock:
@@ -193,20 +207,10 @@ class Playground:
     ) -> Iterator[Reply]:
         """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
         try:
-            yield from self._stream(speaker, messages, sampling, stopped)
-        except Stopped:  # while loading
+            with self.shelf.giving_way("Ask something shorter, choose a smaller model, or wait until the run that trains is done."):
+                yield from self._stream(speaker, messages, sampling, stopped)
+        except Stopped:  # while loading, or while the prompt was read
             yield Reply("", 0, 0.0, 0.0, "stopped")
-        except OutOfMemory:  # while loading
-            self.shelf.clear()
-            raise
-        except (MemoryError, RuntimeError) as error:
-            if not models.is_out_of_memory(error):
-                raise
-            self.shelf.clear()
-            raise UserError(
-                "There was not enough memory to answer, so what was loaded for chat is put away again. Ask something shorter, "
-                "choose a smaller model, or wait until the run that trains is done."
-            ) from error
 
     def _stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, stopped: Callable[[], bool]
@@ -247,7 +251,7 @@ class Playground:
         said: list[int] = []
         begun, first, shown = time.perf_counter(), 0.0, 0.0
         end: Literal["finished", "cut off", "stopped"] = "cut off"
-        for (token,) in decoder.decode([ids], sampling, turn=partial(self.turns.take, quick=True)):
+        for (token,) in decoder.decode([ids], sampling, turn=partial(self.turns.take, quick=True), should_stop=stopped):
             now = time.perf_counter()
             first = first or now - begun
             if token is None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backend.device import Turns
     from backend.inference import Answerer, Shelf, Speaker
 
+HOLDER = "studio.json"  # in the workspace
 CLAIM_SECONDS = 1.0  # a script claims a workspace too, for the moment in which it takes a run
 
 
@@ -54,9 +55,35 @@ class InOtherHands(UserError):
 def claim(workspace: Workspace) -> AcquireReturnProxy[FileLock]:
     """The workspace for this process alone, until it is released. Raises `UserError` where a studio has it."""
     try:
-        return FileLock(workspace.root / "studio.lock").acquire(timeout=CLAIM_SECONDS)
+        held = FileLock(workspace.root / "studio.lock").acquire(timeout=CLAIM_SECONDS)
     except Timeout as error:
-        raise UserError(f"A studio works in {workspace.root} already. Use that one, close it, or choose another --workspace.") from error
+        raise UserError(
+            f"A studio works in {workspace.root} already{_holder(workspace)}. Use that one, close it, or choose another --workspace."
+        ) from error
+    note_holder(workspace)
+    return held
+
+
+def note_holder(workspace: Workspace, address: str = "") -> None:
+    """Write down who has claimed a workspace, for whoever is refused."""
+    write_whole(workspace.root / HOLDER, json.dumps({"v": 1, "process": os.getpid(), "address": address}) + "\n")
+
+
+def _holder(workspace: Workspace) -> str:
+    """Who has claimed a workspace, as part of a sentence; empty where it cannot be told."""
+    try:
+        note = json.loads((workspace.root / HOLDER).read_text(encoding="utf-8"))
+        return f" ({note['address']}, process {note['process']})" if note["address"] else f" (process {note['process']})"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def train_alone(workspace: Workspace) -> AcquireReturnProxy[FileLock]:
+    """The right to train in a workspace without a studio, until it is released. Raises `UserError` where another script does."""
+    try:
+        return FileLock(workspace.root / "script.lock").acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"Another script trains in {workspace.root}, and one at a time does. Wait for it, or choose another --workspace.") from error
 
 
 class Job(ABC):
@@ -66,6 +93,7 @@ class Job(ABC):
     noun: ClassVar[str]  # "run"
     doing: ClassVar[str]  # "training"
     found_in: ClassVar[str]  # where on the screen one looks for it
+    spares_memory: ClassVar[str] = "Close other programs, or choose a smaller model."  # what to do where memory ran out
 
     def __init__(self, workspace: Workspace, id: str) -> None:
         self.workspace, self.id = workspace, id

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase, get_scheduler
 
-from backend.checkpoints import keep_newest, put_in_place, require_room
+from backend.checkpoints import put_in_place, remove_outdated, require_room
 from backend.data.tokens import Encoded
 from backend.device import device
 from backend.errors import Stopped, UserError
@@ -110,9 +110,10 @@ class PolicyTrainer:
     def train(self) -> None:
         """Round after round, until all are made, somebody stops it, or the model has gone too far. Raises `Stopped` before the first."""
         self.began = time.perf_counter()
-        self._evaluate_where_due()  # a stop came before it
-        while self.step < self.schedule.total_steps and not self.report.should_stop() and not self.ended_early:
-            if self._make_round():
+        with suppress(Stopped):
+            self._evaluate_where_due()  # a stop came before it
+            while self.step < self.schedule.total_steps and not self.report.should_stop() and not self.ended_early:
+                self._make_round()
                 self._evaluate_where_due()
         if self.report.should_stop():
             if self.step == 0:
@@ -148,34 +149,27 @@ class PolicyTrainer:
 
     # -- a round
 
-    def _make_round(self) -> bool:
-        """Answer, be rewarded, learn; False where it was told to stop on the way. What is half learnt is gone on with."""
+    def _make_round(self) -> None:
+        """Answer, be rewarded, learn. Raises `Stopped` on the way; what is half learnt then is gone on with."""
         self.round = self.round or self._begin_round()
-        if self.round is None or not self._learn(self.round):
-            return False
+        self._learn(self.round)
         self.rate.step()
         self.step += 1
         self._tell(self.round)
         self.round = None
-        return True
 
-    def _begin_round(self) -> Round | None:
-        """Answers with all that is known of them before anything is learnt; None if told to stop on the way."""
+    def _begin_round(self) -> Round:
+        """Answers with all that is known of them before anything is learnt. Raises `Stopped`."""
         began, asked = self.seconds, self._asked()
         sampling = Sampling(
             temperature=self.settings.temperature, top_p=1.0, max_tokens=self.settings.answer_tokens,
             seed=random.Random(f"{self.spec.training.seed} {self.step}").randrange(2**31 - len(asked)),
         )
         answers = self._answers(asked, sampling)
-        if answers is None:
-            return None
         rewards = self._rewards(answers)
         if self.step == 0:
             self._expect(statistics.mean(rewards))
-        looked_at = self._looked_at(answers)
-        if looked_at is None:
-            return None
-        seen, entropy = looked_at
+        seen, entropy = self._looked_at(answers)
         return Round(answers, rewards, self.settings.weighed(seen, rewards, self.kl_coefficient), entropy, began)
 
     def _asked(self) -> list[Prompted]:
@@ -194,8 +188,8 @@ class PolicyTrainer:
         random.Random(f"{self.spec.training.seed} {time_round}").shuffle(order)
         return self.examples[order[at]]
 
-    def _answers(self, asked: Sequence[Prompted], sampling: Sampling, *, model: nn.Module | None = None) -> list[Answer] | None:
-        """An answer to each prompt; None if told to stop on the way."""
+    def _answers(self, asked: Sequence[Prompted], sampling: Sampling, *, model: nn.Module | None = None) -> list[Answer]:
+        """An answer to each prompt. Raises `Stopped`."""
         made: list[Answer] = []
         for first in range(0, len(asked), self.answered_at_once):
             part = asked[first : first + self.answered_at_once]
@@ -204,9 +198,10 @@ class PolicyTrainer:
             drawn = sampling.model_copy(update={"seed": sampling.seed + first})
             decoder = Decoder(model or self.model, self.tokenizer)
             with self._in_products():
-                for tokens in decoder.decode([each.prompt.input_ids for each in part], drawn, turn=self.report.turn):
-                    if self.report.should_stop():
-                        return None
+                for tokens in decoder.decode(
+                    [each.prompt.input_ids for each in part], drawn, turn=self.report.turn, should_stop=self.report.should_stop
+                ):
+                    self.report.stop_if_asked()
                     for row, token in enumerate(tokens):
                         if token is not None:
                             said[row].append(token)
@@ -226,12 +221,11 @@ class PolicyTrainer:
             raise UserError("The reward model gives rewards that are no numbers: its weights are damaged. Choose another, or train it again.")
         return rewards
 
-    def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float] | None:
-        """What is known of every token before anything is learnt from it, and the mean entropy; None if told to stop on the way."""
+    def _looked_at(self, answers: Sequence[Answer]) -> tuple[Seen, float]:
+        """What is known of every token before anything is learnt from it, and the mean entropy. Raises `Stopped`."""
         logprobs, values, reference, entropies = [], [], [], []
         for part in _parts(answers, self.learnt_at_once):
-            if self.report.should_stop():
-                return None
+            self.report.stop_if_asked()
             batch = self._batch(part)
             with self.report.turn(), evaluating(self.model), self._in_products():
                 each, hidden = self.scorer.tokens(batch["input_ids"], batch["labels"])
@@ -253,13 +247,11 @@ class PolicyTrainer:
 
     # -- learning
 
-    def _learn(self, current: Round) -> bool:
-        """The updates of a round that are still to be made; False where it was told to stop before the last."""
+    def _learn(self, current: Round) -> None:
+        """The updates of a round that are still to be made. Raises `Stopped` before any of them."""
         for part in self._updates(len(current.answers))[len(current.told) :]:
-            if self.report.should_stop():
-                return False
+            self.report.stop_if_asked()
             current.told.append(self._update([current.answers[at] for at in part], current.tokens.of(part, device())))
-        return True
 
     def _updates(self, answers: int) -> list[Sequence[int]]:
         """Which answers each update learns from, over a few passes."""
@@ -356,7 +348,7 @@ class PolicyTrainer:
             self.ended_early = f"Stopped early: answers are {kl:.1f} nats from where the run began, more than the {self.settings.most_kl:g} allowed."
 
     def evaluate(self, *, base: bool = False) -> None:
-        """Mean reward on held-out prompts, answered greedily; keeps the best weights."""
+        """Mean reward on held-out prompts, answered greedily; keeps the best weights. Raises `Stopped`."""
         asked = self.validation or self.examples[:PROBES]
         greedily = Sampling(temperature=0, max_tokens=self.settings.answer_tokens)
         if base and isinstance(self.model, PeftModel) and self.reference is None:
@@ -364,8 +356,6 @@ class PolicyTrainer:
                 answers = self._answers(asked, greedily, model=self.model.get_base_model())
         else:
             answers = self._answers(asked, greedily)
-        if answers is None:
-            return
         rewards = self._rewards(answers)
         mean = statistics.mean(rewards)
         told = {"base": True} if base else {}
@@ -402,7 +392,7 @@ class PolicyTrainer:
         self.model.save_pretrained(output_dir, **extra)
 
     def _save_checkpoint(self) -> None:
-        """All that resuming needs, written aside and then put in place; older ones go once this one is whole."""
+        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven."""
         begun = time.perf_counter()
         require_room(self.checkpoints, sum(parameter.nbytes for parameter in self.parameters))
         place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
@@ -415,11 +405,12 @@ class PolicyTrainer:
         torch.save(state, partial / "state.pt")
         (partial / "progress.json").write_text(json.dumps({
             "step": self.step, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
-            "evaluated_step": self.evaluated_step, "kl_coefficient": self.kl_coefficient, "seconds_before": self.seconds,
+            "evaluated_step": self.evaluated_step, "ended_early": self.ended_early, "kl_coefficient": self.kl_coefficient,
+            "seconds_before": self.seconds,
         }))  # fmt: skip
         put_in_place(partial, place)
         self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
-        keep_newest(self.checkpoints)
+        remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
 
     def _taken_up(self, kept: dict[str, Any]) -> Round:

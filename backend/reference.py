@@ -24,8 +24,7 @@ def refer(
     model: torch.nn.Module, spec: RunSpec, rows: Rows, folder: Path, *, pad: int, batch_size: int,
     autocast: torch.dtype | None, report: Reporter,
 ) -> Rows:
-    """The rows, each answer with its log p under the model as it is now, or as it was when the run began.
-    """
+    """The rows, each answer with its log p under the model as it is now, or as it was when the run began."""
     kept = folder / FILE
     if not kept.exists():
         sides = {"train": rows.train, "validation": rows.validation}

@@ -128,6 +128,7 @@ class Rewriting(Job):
     """One rewriting's folder."""
 
     place, noun, doing, found_in = "rewritings", "rewriting", "rewriting", "Augment in the Data tab"
+    spares_memory = 'Lower "Prompts at once" in a new one, or choose a smaller model.'
 
     @property
     def spec(self) -> RewritingSpec:

@@ -52,7 +52,7 @@ class Run(Job):
 
         train(
             self.spec, self, self.events.append, means.should_stop,
-            turn=means.turns.take, lend=partial(means.shelf.lend, self.id), borrow=means.shelf.base,
+            turn=means.turns.take, lend=partial(means.shelf.lend, self.id), borrow=means.shelf.base, put_away=means.shelf.clear,
         )
 
     @property

@@ -25,7 +25,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from backend.checkpoints import is_whole, keep_newest, put_in_place, require_room
+from backend.checkpoints import is_whole, put_in_place, remove_outdated, require_room
 from backend.device import device, process_memory_bytes
 from backend.errors import Stopped
 from backend.evaluation import Measured, Sums, in_order, measure
@@ -51,17 +51,18 @@ class StepBrokenOff(Exception):
 
 
 class Reporter:
-    """Where a run's trainer tells what happens and asks whether to go on, lends what it trains and borrows what others have loaded."""
+    """Where a run's trainer tells what happens and asks whether to go on, lends what it trains, borrows what others have loaded
+    and has that put away where memory is short."""
 
     def __init__(
         self, emit: Emit, should_stop: Callable[[], bool], turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(),
-        borrow: Borrow | None = None,
+        borrow: Borrow | None = None, put_away: Callable[[], None] = lambda: None,
     ) -> None:
-        self.emit, self.should_stop, self.turn, self.lend, self.borrow = emit, should_stop, turn, lend, borrow
+        self.emit, self.should_stop, self.turn, self.lend, self.borrow, self.put_away = emit, should_stop, turn, lend, borrow, put_away
         self.peak_memory_bytes = 0
 
     def stop_if_asked(self) -> None:
-        """Raises `Stopped` where somebody wants the run to end before its first step."""
+        """Raises `Stopped` where somebody wants the run to end."""
         if self.should_stop():
             raise Stopped
 
@@ -85,7 +86,6 @@ class StudioTrainer(Trainer):
         self.best_loss: float | None = None
         self.best_step = 0
         self.worse_in_a_row = 0
-        self.ended_early = ""
         self.evaluated_step = 0
         self.seconds_before = 0.0  # trained before this process took the run up
         self.seconds_saving = 0.0
@@ -126,7 +126,7 @@ class StudioTrainer(Trainer):
         return self.accelerator.gather(weight).sum() if self.args.world_size > 1 else weight
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        if self.report.should_stop() or self.step == self.schedule.total_steps:  # the Trainer looks only after a step
+        if self.report.should_stop() or self.step == self.schedule.total_steps or self.ended_early:  # the Trainer looks only after a step
             raise StepBrokenOff
         self.step_tokens += int(inputs["lengths"].sum())
         with self.report.turn():
@@ -185,6 +185,12 @@ class StudioTrainer(Trainer):
         """Of training so far, over every process that had this run."""
         return self.seconds_before + time.perf_counter() - self.began
 
+    @property
+    def ended_early(self) -> str:
+        """Why there are no more steps to make, also where a stop came just after; empty where there are."""
+        is_over = self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience
+        return "Stopped early: the held-out loss no longer fell." if is_over else ""
+
     def _see_to_what_waited(self) -> None:
         if self.after_first_step and not self.report.should_stop():
             self.after_first_step()
@@ -233,9 +239,8 @@ class StudioTrainer(Trainer):
             self.report.emit("saved", step=step, folder="checkpoints/best", best=True)
             return
         self.worse_in_a_row += 1
-        if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
+        if self.ended_early:
             self.control.should_training_stop = True
-            self.ended_early = "Stopped early: the held-out loss no longer fell."
 
     # -- checkpoints
 
@@ -253,7 +258,7 @@ class StudioTrainer(Trainer):
         self.model.save_pretrained(output_dir, state_dict=state_dict, **extra)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """All that resuming needs, written aside and then put in place; the one before goes once this one is proven."""
+        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven."""
         begun = time.perf_counter()
         require_room(self.checkpoints, self._learnt_bytes())
         staging = self.checkpoints / ".writing"
@@ -269,7 +274,7 @@ class StudioTrainer(Trainer):
         put_in_place(staging / f"checkpoint-{step}", place)
         shutil.rmtree(staging, ignore_errors=True)
         self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
-        keep_newest(self.checkpoints)
+        remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
         self.step_began = time.perf_counter()
 

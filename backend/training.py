@@ -22,7 +22,7 @@ from backend.checkpoints import newest_checkpoint, put_in_place
 from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory
-from backend.errors import Stopped, UserError
+from backend.errors import OutOfMemory, Stopped, UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.fast import quicken
@@ -65,14 +65,16 @@ class Ready:
 def train(
     spec: RunSpec, run: Run, emit: Callable[..., Any], should_stop: Callable[[], bool],
     *, turn: Turn = nullcontext, lend: Lend = lambda model, tokenizer: nullcontext(), borrow: Borrow | None = None,
+    put_away: Callable[[], None] = lambda: None,
 ) -> Status:
     """Train a run from its start, or from its newest checkpoint; returns how it ended. Never raises for the run's faults.
 
     `turn` makes the context under which the device is used, for one micro-step at a time, and `lend` one during which the
     model may answer others, in turns of their own: with no gradients and no dropout, so that the curve stays what it is.
-    `borrow` gives the base that chat answers with, so that both stand on one copy of its weights.
+    `borrow` gives the base that chat answers with, so that both stand on one copy of its weights; `put_away` makes chat forget
+    what it keeps, where memory has run out.
     """
-    report = Reporter(emit, should_stop, turn, lend, borrow)
+    report = Reporter(emit, should_stop, turn, lend, borrow, put_away)
     outcome: dict[str, Any]
     try:
         outcome = _train(spec, run, report)
@@ -84,6 +86,8 @@ def train(
         outcome = {"status": "failed", "message": _advice_on_divergence(spec, run, str(error))}
     except Exception as error:
         log.exception("run %s failed", run.id)
+        if models.is_out_of_memory(error):
+            report.put_away()
         outcome = {"status": "failed", "message": _in_plain_words(error)}
     finally:
         release_memory()
@@ -120,6 +124,7 @@ def _train(spec: RunSpec, run: Run, report: Reporter) -> dict[str, Any]:
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is one of the latter
             if not models.is_out_of_memory(error) or ready.schedule.at_once(spec.objective) == 1:
                 raise
+        report.put_away()
         release_memory()
         ready.schedule = ready.schedule.with_smaller_batches()
         checkpoint = _last_clean_state(run, report)
@@ -182,7 +187,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     weights = spec.method.weight_dtype(products)
     torch.manual_seed(spec.training.seed)  # a head that is not there yet is drawn
     with asking(report.should_stop):
-        model = _load(spec, ready.folder, report)
+        model = _loaded(spec, ready.folder, report)
     if not spec.training.stock:
         quicken_attention(model)  # already for what is read before the method is attached
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
@@ -213,6 +218,17 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
         trainer.train() if checkpoint is None else trainer.resume(checkpoint)
     return _finish(run, ready, trainer)
+
+
+def _loaded(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:
+    """What the run begins with; where there is no memory for it, chat puts away what it keeps, and it is tried once more."""
+    try:
+        return _load(spec, folder, report)
+    except OutOfMemory:
+        report.put_away()
+        release_memory()
+        report.emit("warned", message="Memory ran out while loading. What chat had loaded is put away, and loading begins once more.")
+    return _load(spec, folder, report)
 
 
 def _load(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:
@@ -338,7 +354,7 @@ def _tell(said: dict[str, str], report: Reporter, step: int, base: bool = False)
 
 def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> dict[str, Any]:
     """Keep the best weights as the result, tidy up, and say how it went."""
-    stopped = trainer.report.should_stop() and trainer.step < ready.schedule.total_steps
+    stopped = trainer.report.should_stop() and trainer.step < ready.schedule.total_steps and not trainer.ended_early
     best = run.checkpoints / "best"
     partial = run.folder / ".result.partial"
     shutil.rmtree(partial, ignore_errors=True)

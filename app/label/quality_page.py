@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.event_options import PRIVATE, QUIET
-from app.label.desk import Desk, Updates
+from app.label.desk import Desk, Updates, judge_at_work
 from app.studio import Studio, on, streaming
 from backend.data.records import canonical, digest
 from backend.errors import UserError
@@ -204,11 +204,9 @@ def on_ask(studio: Studio, batch: str | None, judge: str | None) -> Iterator[Upd
     run, name = studio.runs.get(judge), studio.runs.get(judge).label["name"]
     buttons = gr.Button(visible=False), gr.Button(visible=True)
     yield asking(0, f"Loading {name}"), *buttons
-    turns = studio.engine.turns
-    with turns.take(quick=True):
-        model = studio.engine.shelf.judge(run.id)
-    for share in ask(run, model, batch, studio.labels.all_items(batch), turn=turns.take):
-        yield asking(share, f"{name} reads the answers: {share:.0%}"), *buttons
+    with judge_at_work(studio, run.id) as model:
+        for share in ask(run, model, batch, studio.labels.all_items(batch), turn=studio.engine.turns.take):
+            yield asking(share, f"{name} reads the answers: {share:.0%}"), *buttons
 
 
 def _still_blind(labels: Labels, batch: str, annotator: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradio as gr
 
 from app.event_options import PRIVATE, QUIET, TICK
-from app.label.desk import Desk, Updates
+from app.label.desk import Desk, Updates, judge_at_work
 from app.studio import Studio, on, streaming
 from backend.calibration import calibration, known_trial, measure
 from backend.data.records import Message
@@ -169,16 +169,14 @@ def on_score(
 ) -> Iterator[str]:
     """The rewards at once; how they stand among held-out answers as soon as those are measured."""
     run, asked = _run(studio, judge), _asked(studio, source, prompt, answers, batch, data, number)
-    turns = studio.engine.turns
-    with turns.take(quick=True):
-        model = studio.engine.shelf.judge(run.id)
-    examples = model.encoded([[*asked.prompt, *answer] for answer in asked.answers])
-    _refuse_too_long(model, [example.length for example in examples])
-    rewards = model.rewards_of(examples, turn=lambda: turns.take(quick=True))
-    texts = ["\n".join(turn["content"] for turn in answer) for answer in asked.answers]
-    scored = [Scored(text, reward, note) for text, reward, note in zip(texts, rewards, asked.notes, strict=True)]
-    yield ranked_answers(scored, others=None)
-    yield ranked_answers(scored, others=_held_out_rewards(studio, run, model))
+    with judge_at_work(studio, run.id) as model:
+        examples = model.encoded([[*asked.prompt, *answer] for answer in asked.answers])
+        _refuse_too_long(model, [example.length for example in examples])
+        rewards = model.rewards_of(examples, turn=lambda: studio.engine.turns.take(quick=True))
+        texts = ["\n".join(turn["content"] for turn in answer) for answer in asked.answers]
+        scored = [Scored(text, reward, note) for text, reward, note in zip(texts, rewards, asked.notes, strict=True)]
+        yield ranked_answers(scored, others=None)
+        yield ranked_answers(scored, others=_held_out_rewards(studio, run, model))
 
 
 def on_measured(studio: Studio, judge: str | None, measured_on: str | None) -> Updates:
@@ -201,11 +199,9 @@ def on_measure(studio: Studio, judge: str | None, measured_on: str | None) -> It
     run = _run(studio, judge)
     rest = gr.Plot(None, visible=False), gr.Button(visible=False), gr.Button(visible=True)
     yield asking(0, f"Loading {run.label['name']}"), *rest
-    turns = studio.engine.turns
-    with turns.take(quick=True):
-        model = studio.engine.shelf.judge(run.id)
-    for share in measure(run, model, studio.datasets, _data(studio, run, measured_on), turn=turns.take):
-        yield asking(share, f"{run.label['name']} reads pairs it has not learnt from: {share:.0%}"), *rest
+    with judge_at_work(studio, run.id) as model:
+        for share in measure(run, model, studio.datasets, _data(studio, run, measured_on), turn=studio.engine.turns.take):
+            yield asking(share, f"{run.label['name']} reads pairs it has not learnt from: {share:.0%}"), *rest
 
 
 # ---- what is asked ---------------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class Answering(Job):
     """One answering's folder."""
 
     place, noun, doing, found_in = "answerings", "answering", "answering", "the Label tab, under Begin a batch"
+    spares_memory = 'Lower "Prompts at once" in a new one, or choose a smaller model.'
 
     @property
     def spec(self) -> AnsweringSpec:

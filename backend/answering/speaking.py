@@ -5,7 +5,6 @@ that was stopped, or killed, goes on with what it had not answered: nothing is l
 answers are those it would have given without a break.
 """
 
-import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -22,10 +21,8 @@ from backend.generation import Decoder
 from backend.inference import Speaker
 from backend.jobs import Means
 from backend.labelling.items import Made
-from backend.models import is_out_of_memory
 from backend.sampling import Sampling
 
-log = logging.getLogger(__name__)
 HIGHEST_FIRST_SEED = 2**30  # leaves room for as many answers again below the highest seed there is
 
 
@@ -47,11 +44,6 @@ def answer_the_rest(answering: Answering, means: Means) -> None:
             rest.answer(number, answerer)
     except Stopped:
         pass
-    except UserError:
-        raise
-    except Exception as error:
-        log.exception("answering %s met a fault", answering.id)
-        raise UserError(_in_a_sentence(error)) from error
     _tell_the_end(answering)
 
 
@@ -115,7 +107,9 @@ class Voice:
         said: list[list[int]] = [[] for _ in questions]
         ended: set[int] = set()
         decoder = Decoder(self.model, self.tokenizer)
-        for tokens in decoder.decode([question.ids for question in questions], sampling, turn=self.means.turns.take):
+        for tokens in decoder.decode(
+            [question.ids for question in questions], sampling, turn=self.means.turns.take, should_stop=self.means.should_stop
+        ):
             if self.means.should_stop():
                 raise Stopped
             for row, token in enumerate(tokens):
@@ -149,9 +143,3 @@ def _tell_the_end(answering: Answering) -> None:
         return
     failed = f" {standing.faults:,} prompts could not be answered." if standing.faults else ""
     answering.events.append("finished", status="done", message=f"{standing.answers - standing.faults:,} answers are there.{failed}", step=standing.answers)
-
-
-def _in_a_sentence(error: Exception) -> str:
-    if is_out_of_memory(error):
-        return 'There is not enough memory for so many prompts at once. Lower "Prompts at once" in a new answering, or choose a smaller model.'
-    return f"The answering met a fault ({type(error).__name__}). The details are in the log; resume to try again."

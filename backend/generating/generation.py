@@ -70,6 +70,7 @@ class Generation(Job):
     """One generation's folder."""
 
     place, noun, doing, found_in = "generations", "generation", "writing", "Generate in the Data tab"
+    spares_memory = 'Lower "Prompts at once" in a new one, or choose a smaller model.'
 
     @property
     def spec(self) -> GenerationSpec:

@@ -83,8 +83,9 @@ class LocalWriter(Writer):
         said: list[list[int]] = [[] for _ in prompts]
         open_rows = set(range(len(prompts)))
         limited = sampling.model_copy(update={"max_tokens": longest})
-        for count, tokens in enumerate(Decoder(self._model, self._tokenizer).decode(prompts, limited, turn=self._means.turns.take), 1):
-            if self._means.should_stop():
+        decoder, should_stop = Decoder(self._model, self._tokenizer), self._means.should_stop
+        for count, tokens in enumerate(decoder.decode(prompts, limited, turn=self._means.turns.take, should_stop=should_stop), 1):
+            if should_stop():
                 raise Stopped
             open_rows -= {row for row in open_rows if tokens[row] is None}
             for row in open_rows:

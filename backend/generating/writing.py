@@ -4,23 +4,19 @@ The prompts of one round do not show each other's tasks; the filter compares the
 at once, so a generation that was stopped, or killed, goes on with the round it was in: the same pool, no task twice.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from backend.data.similarity import Nearest, Pool
-from backend.errors import Stopped, UserError
+from backend.errors import Stopped
 from backend.generating.drafting import Draft, Drafter
 from backend.generating.filters import fault_of_answer, fault_of_instruction, fault_of_similarity
 from backend.generating.generation import Candidate, Generation, attempts_of
 from backend.generating.tasks import read_seeds
 from backend.generating.writers import open_writer
 from backend.jobs import Means
-from backend.models import is_out_of_memory
-
-log = logging.getLogger(__name__)
 
 
 def write_tasks(generation: Generation, means: Means) -> None:
@@ -32,11 +28,6 @@ def write_tasks(generation: Generation, means: Means) -> None:
             rounds.write_one()
     except Stopped:
         pass  # in the middle of a round, which is written anew when resumed
-    except UserError:
-        raise
-    except Exception as error:
-        log.exception("generation %s met a fault", generation.id)
-        raise UserError(_in_a_sentence(error)) from error
     status, message = rounds.end()
     generation.events.append("finished", status=status, message=message, step=rounds.attempts, seconds=round(rounds.seconds, 2))
 
@@ -128,9 +119,3 @@ class Rounds:
 
 def _nearer(one: Nearest | None, other: Nearest | None) -> Nearest | None:
     return max((each for each in (one, other) if each), key=lambda each: each.score, default=None)
-
-
-def _in_a_sentence(error: Exception) -> str:
-    if is_out_of_memory(error):
-        return 'There is not enough memory for so many prompts at once. Lower "Prompts at once", or choose a smaller model.'
-    return f"The generation met a fault ({type(error).__name__}). The details are in the log; resume to try again."

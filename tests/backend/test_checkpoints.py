@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.checkpoints import keep_newest, put_in_place, require_room, whole_checkpoints
+from backend.checkpoints import put_in_place, remove_outdated, require_room, whole_checkpoints
 from backend.data.versions import Card
 from backend.reference import FILE
 from backend.workspace import Workspace, write_whole
@@ -68,21 +68,20 @@ def test_what_a_run_is_measured_against_reaches_the_disk(workspace: Workspace, p
     assert brought_to_disk[at + 1] == run.folder and (run.folder / FILE).exists()
 
 
-def test_older_checkpoints_go_once_the_newest_is_proven(tmp_path: Path) -> None:
+def test_older_checkpoints_go_once_the_newest_is_proven_and_one_to_fall_back_to_stays(tmp_path: Path) -> None:
     for step in (2, 4, 10):
         saved(tmp_path, step)
-    keep_newest(tmp_path)
-    assert names(tmp_path) == ["step-10"]
+    remove_outdated(tmp_path)
+    assert names(tmp_path) == ["step-10", "step-4"]
 
 
 @pytest.mark.fault("a checkpoint is damaged or incomplete")
 def test_a_newest_checkpoint_that_is_not_what_was_saved_costs_no_older_one(tmp_path: Path) -> None:
-    saved(tmp_path, 2)
-    older, newest = saved(tmp_path, 4), saved(tmp_path, 6)
+    oldest, older, newest = saved(tmp_path, 2), saved(tmp_path, 4), saved(tmp_path, 6)
     (newest / "model.safetensors").write_bytes(b"weighty")  # of the same size
     assert whole_checkpoints(tmp_path)[0] == newest
-    keep_newest(tmp_path)
-    assert names(tmp_path) == [older.name]
+    remove_outdated(tmp_path)
+    assert names(tmp_path) == [oldest.name, older.name]
 
 
 @pytest.mark.fault("a checkpoint is damaged or incomplete")
@@ -90,10 +89,10 @@ def test_damaged_ones_are_removed_with_the_older_ones_and_alone_they_are_left(tm
     cut, later = saved(tmp_path, 2), saved(tmp_path, 8)
     for damaged in (cut, later):
         (damaged / "model.safetensors").write_bytes(b"we")
-    keep_newest(tmp_path)
+    remove_outdated(tmp_path)
     assert names(tmp_path) == [cut.name, later.name]
     saved(tmp_path, 4)
-    keep_newest(tmp_path)
+    remove_outdated(tmp_path)
     assert names(tmp_path) == ["step-4"]
 
 

@@ -1,6 +1,7 @@
 """The engine: one run at a time, in the order they came, whatever is stopped, deleted or restarted."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from backend.data.versions import Card
 from backend.engine import Engine
 from backend.errors import UserError
+from backend.jobs import train_alone
 from backend.runs import Run, Runs
 from backend.specs import RunSpec, parse_spec
 from backend.watching import DIED
@@ -211,6 +213,13 @@ def test_a_failed_run_does_not_stop_the_queue(engine: Engine, dataset: Card, wor
     assert "spec.json" in message(engine.runs.get(second))
 
 
+def test_a_fault_of_ours_in_a_job_is_one_sentence(engine: Engine, dataset: Card, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "perform", lambda *_: 1 / 0)
+    run = engine.runs.get(engine.submit(spec_for(dataset)))
+    idle(engine)
+    assert (run.status, message(run)) == ("failed", "The run met a fault (ZeroDivisionError). The details are in the log; resume to try again.")
+
+
 @pytest.mark.fault("two studios on one workspace")
 def test_a_second_studio_on_the_same_workspace_is_refused(engine: Engine, workspace: Workspace) -> None:
     code = (
@@ -220,7 +229,7 @@ def test_a_second_studio_on_the_same_workspace_is_refused(engine: Engine, worksp
         "except UserError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith(f"A studio works in {workspace.root} already.")
+    assert done.stdout.startswith(f"A studio works in {workspace.root} already (process {os.getpid()}). Use that one, ")
     with pytest.raises(UserError, match="A studio works in"):
         Engine(workspace).start()
 
@@ -242,7 +251,7 @@ def test_a_script_beside_an_open_studio_is_refused(engine: Engine, workspace: Wo
         script = launch(workspace, *words)
         _, said = script.communicate(timeout=60)
         assert script.returncode == 1
-        assert said == f"A studio works in {workspace.root} already. Use that one, close it, or choose another --workspace.\n"
+        assert said == f"A studio works in {workspace.root} already (process {os.getpid()}). Use that one, close it, or choose another --workspace.\n"
     assert engine.runs.ids() == [queued] and engine.runs.get(queued).events.path.read_bytes() == before
 
 
@@ -254,6 +263,20 @@ def test_of_two_scripts_that_resume_a_run_at_once_one_is_told_that_the_other_tra
     assert [code for code, *_ in ends] == [0, 1]
     assert ends[1][2] == 'Another process is training "run". Wait for it, or stop it there.\n'
     assert run.status == "done" and kinds(run).count("step") == 2
+
+
+@pytest.mark.fault("two processes train in one workspace")
+def test_of_two_scripts_that_train_at_once_one_is_told_that_the_other_does(workspace: Workspace, dataset: Card, tmp_path: Path) -> None:
+    spec, old = tmp_path / "spec.json", left_behind(workspace, dataset, "started", "finished")
+    spec.write_text(spec_for(dataset).model_dump_json())
+    scripts = [launch(workspace, "train", str(spec)) for _ in range(2)]
+    ends = sorted((script.wait(120), *script.communicate()) for script in scripts)
+    refused = f"Another script trains in {workspace.root}, and one at a time does. Wait for it, or choose another --workspace.\n"
+    assert [code for code, *_ in ends] == [0, 1] and ends[1][2] == refused
+    with train_alone(workspace):
+        script = launch(workspace, "resume", old.id)
+        assert script.communicate(timeout=60)[1] == refused and script.returncode == 1
+    assert kinds(old)[-1] == "finished" and len(Runs(workspace).ids()) == 2
 
 
 ELSEWHERE = """

@@ -45,9 +45,23 @@ def test_the_same_seed_says_the_same_and_another_something_else(playground):
 
 @pytest.mark.fault("stop mid-stream")
 def test_a_stopped_answer_ends_with_the_next_token(playground):
-    playground.shelf.get(BASE)
-    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: True)
+    model, _ = playground.shelf.get(BASE)
+    read = []
+    model.get_output_embeddings().register_forward_hook(lambda *_: read.append(1))
+    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: bool(read))
     assert (last.end, last.tokens) == ("stopped", 1)
+
+
+@pytest.mark.fault("stop mid-stream")
+def test_a_prompt_is_read_no_further_than_the_layer_in_which_the_stop_comes(playground):
+    model, _ = playground.shelf.get(BASE)
+    read = []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda *_: read.append(1))
+    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: bool(read))
+    assert (last.end, last.tokens, last.text) == ("stopped", 0, "") and len(read) == 1
+    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=2))
+    assert last.tokens > 0, "and it can be asked again"
 
 
 @pytest.mark.fault("a prompt that is empty, 1 MB, or longer than the context")
@@ -64,7 +78,7 @@ def test_out_of_memory_in_an_answer_gives_the_memory_back_and_the_next_answer_co
         raise torch.OutOfMemoryError("CUDA out of memory (made up)")
 
     model.register_forward_pre_hook(run_out)
-    with pytest.raises(UserError, match="not enough memory to answer"):
+    with pytest.raises(UserError, match="There was not enough memory, so what was loaded for chat is put away again. Ask something shorter"):
         list(playground.stream(BASE, QUESTION, Sampling(max_tokens=4)))
     assert not playground.is_loaded(BASE)
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=4))

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backend import headless, models, policy_trainer, trainer, training
+from backend.checkpoints import whole_checkpoints
 from backend.data.versions import Card, Datasets
 from backend.device import Turns, device, dtype
 from backend.errors import UserError
@@ -309,6 +310,48 @@ def test_a_run_that_goes_on_ends_as_early_as_it_would_have(behind_the_best: int,
 
 
 @pytest.mark.fault("stop, and go on")
+def test_a_stop_that_comes_after_the_look_that_ends_a_run_ends_nothing_else(
+    workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for while the answers after that look are written."""
+    whole = trained(workspace, soon_too_far(dataset))
+    run, real, last = Run.create(workspace, whole.spec), training._probe, len(curve(whole))
+
+    def probe(model: Any, ready: Any, report: Any, step: int) -> None:
+        if step == last:
+            report.should_stop = lambda: True
+        real(model, ready, report, step)
+
+    monkeypatch.setattr(training, "_probe", probe)
+    assert go(run) == "done"
+    assert curve(run) == curve(whole) and told(run, "finished")[-1]["message"] == told(whole, "finished")[-1]["message"]
+
+
+@pytest.mark.fault("the process is killed at any step, in any save")
+@pytest.mark.parametrize("objective", ["sft", "grpo"])
+def test_cut_off_while_its_result_is_written_a_run_that_ended_early_makes_no_step_more(
+    objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (trainer, policy_trainer):
+        monkeypatch.setattr(module, "SAVING_SHARE", 1)  # a checkpoint at every look, that which ends the run too
+    spec = soon_too_far(dataset)
+    if objective == "grpo":
+        values = json.loads(spec_for(dataset, max_steps=6, evaluate_every=1, early_stopping=True, patience=1).model_dump_json())
+        spec = parse_spec({**values, "objective": {"name": "grpo", "contains": ["no model says this"], "answer_tokens": 4}})
+    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
+    assert told(whole, "finished")[-1]["message"].startswith("Stopped early")
+
+    def cut_off(partial: Path, place: Path) -> None:
+        raise OSError("the result cannot be written (made up)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "put_in_place", cut_off)
+        assert go(broken) == "failed" and f"step-{len(curve(whole))}" in {folder.name for folder in broken.checkpoints.glob("step-*")}
+    assert go(broken) == "done"
+    assert curve(broken) == curve(whole) and told(broken, "finished")[-1]["message"] == told(whole, "finished")[-1]["message"]
+
+
+@pytest.mark.fault("stop, and go on")
 def test_a_run_asked_to_stop_before_its_first_step(workspace: Workspace, dataset: Card) -> None:
     run = Run.create(workspace, spec_for(dataset))
     assert go(run, stop_after=0) == "stopped"
@@ -363,14 +406,11 @@ def test_a_killed_run_goes_on_along_the_same_curve(
 
 @pytest.fixture
 def twice_stopped(workspace: Workspace, dataset: Card) -> tuple[Run, Path, Path]:
-    """A run with two checkpoints, as a crash between writing the new one and removing the old leaves them."""
+    """A run with its newest checkpoint and the one before."""
     run = Run.create(workspace, spec_for(dataset))
     go(run, stop_after=2)
-    (older,) = run.checkpoints.glob("step-*")
-    kept = shutil.copytree(older, run.folder / "kept")
     go(run, stop_after=3)
-    (newer,) = run.checkpoints.glob("step-*")
-    kept.rename(older)
+    newer, older = whole_checkpoints(run.checkpoints)
     return run, older, newer
 
 

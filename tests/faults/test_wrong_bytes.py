@@ -2,14 +2,13 @@
 
 import json
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backend import training
-from backend.checkpoints import MANIFEST, is_proven, is_whole
+from backend.checkpoints import MANIFEST, is_proven, is_whole, whole_checkpoints
 from backend.data.versions import Card
 from backend.runs import Run
 from backend.sampling import Sampling
@@ -29,11 +28,9 @@ def two_checkpoints(workspace: Workspace, dataset: Card, monkeypatch: pytest.Mon
     monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=8))
     run = Run.create(workspace, spec_for(dataset))
     go(run, stop_after=2)
-    (older,) = run.checkpoints.glob("step-*")
-    kept = shutil.copytree(older, run.folder / "kept")
     go(run, stop_after=3)
-    (newer,) = run.checkpoints.glob("step-*")
-    return run, kept.rename(older), newer
+    newer, older = whole_checkpoints(run.checkpoints)
+    return run, older, newer
 
 
 @pytest.mark.fault("one byte of a checkpoint is wrong")

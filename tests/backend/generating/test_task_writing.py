@@ -251,13 +251,6 @@ def test_neither_the_key_nor_the_hub_s_token_is_kept_anywhere(
     assert not secrets.search(caplog.text.encode())
 
 
-def test_a_fault_of_ours_is_one_sentence(workspace: Workspace, endpoint: Any, seeds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generation = generation_of(workspace, endpoint, seeds)
-    monkeypatch.setattr(Generation, "keep", lambda *_: 1 / 0)
-    with pytest.raises(UserError, match=r"met a fault \(ZeroDivisionError\). The details are in the log; resume"):
-        write_tasks(generation, means())
-
-
 def test_the_time_left_is_told_from_the_rate_so_far(workspace: Workspace, endpoint: Any, seeds: Path) -> None:
     generation = generation_of(workspace, endpoint, seeds, wanted=1000, most_attempts=1000)
     assert generation.standing().seconds_left is None
