@@ -190,11 +190,11 @@ def test_what_is_rewarded_becomes_likelier(objective: str, workspace: Workspace,
 
 
 FITTING = [
-    (objective, method) for objective in ("dpo", "kto", "reward", "ppo", "rloo", "grpo")
+    (objective, method) for objective in ("pretraining", "dpo", "kto", "reward", "ppo", "rloo", "grpo")
     for method in ("full", "lora", "qlora", "prefix", "prompt", "adapter") if objective != "reward" or method not in ("prefix", "prompt")
 ]  # fmt: skip
 SHORT = {
-    ("dpo", "lora"), ("dpo", "prefix"), ("kto", "prompt"), ("reward", "adapter"), ("ppo", "lora"), ("ppo", "full"), ("rloo", "prefix"),
+    ("pretraining", "full"), ("dpo", "lora"), ("dpo", "prefix"), ("kto", "prompt"), ("reward", "adapter"), ("ppo", "lora"), ("ppo", "full"), ("rloo", "prefix"),
     ("grpo", "qlora"),
 }  # fmt: skip
 
@@ -202,11 +202,13 @@ SHORT = {
 @pytest.mark.fault("stop, and go on")
 @pytest.mark.parametrize(("objective", "method"), [pair for pair in FITTING if LONG or pair in SHORT])
 def test_whatever_is_learnt_by_whatever_method_goes_on_as_if_it_had_not_been_stopped(
-    objective: str, method: str, workspace: Workspace, pairs: Card, dataset: Card
+    objective: str, method: str, workspace: Workspace, pairs: Card, dataset: Card, texts: Card
 ) -> None:
     dropout = {"dropout": 0.1} if "lora" in method else {}
     settings: dict[str, Any] = {"method": {"name": method, **dropout}, "max_steps": 4, "evaluate_every": 4}
-    if objective in ("dpo", "kto", "reward"):
+    if objective == "pretraining":
+        spec = spec_of(texts, objective, max_length=64, **settings)
+    elif objective in ("dpo", "kto", "reward"):
         spec = spec_of(pairs, objective, **settings)
     else:
         spec = by_trying(dataset, objective={"name": objective, "kl_target": 1.0}, **settings)

@@ -92,7 +92,6 @@ def test_a_run_goes_from_the_click_to_its_result(engine: Engine, dataset: Card) 
     assert "CPU" in engine.status().device or engine.status().device
 
 
-@pytest.mark.fault("two starts at once")
 def test_libraries_are_set_aside_and_whatever_comes_later_is_collected(engine: Engine) -> None:
     assert gc.isenabled() and gc.get_freeze_count() > 100_000
     begun = time.perf_counter()
@@ -100,6 +99,32 @@ def test_libraries_are_set_aside_and_whatever_comes_later_is_collected(engine: E
     assert time.perf_counter() - begun < 0.15  # of 0.35 s with everything to be gone through
 
 
+@pytest.mark.fault("two starts at once")
+def test_of_runs_that_are_submitted_at_once_one_trains_and_the_others_wait(engine: Engine, dataset: Card) -> None:
+    """As from several tabs and scripts: all in the same moment."""
+    together, submitted = threading.Barrier(4), []
+
+    def submit() -> None:
+        together.wait()
+        submitted.append(engine.submit(spec_for(dataset)))
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    with Pause(engine):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_for(lambda: engine.status().state == "training")
+        assert len(set(submitted)) == 4 and engine.status().queued == 3
+        assert [engine.runs.get(run_id).status for run_id in submitted if run_id != engine.status().run_id] == ["queued"] * 3
+    idle(engine)
+    lives = [engine.runs.get(run_id).events.read()[0] for run_id in submitted]
+    spans = sorted((next(e["at"] for e in events if e["kind"] == "started"), events[-1]["at"]) for events in lives)
+    assert all(events[-1]["status"] == "done" for events in lives)  # type: ignore[typeddict-item]
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False)), "one at a time"
+
+
+@pytest.mark.fault("two starts at once")
 def test_of_two_runs_one_trains_and_the_other_waits(engine: Engine, dataset: Card) -> None:
     with Pause(engine):
         first, second = (engine.submit(spec_for(dataset)) for _ in range(2))

@@ -251,12 +251,13 @@ def test_rows_end_to_end_are_scored_as_rows_apart(name: str, rows: Rows, numbers
 
 
 @BATCHES
-@pytest.mark.parametrize("longest", [0, 320], ids=["fused", "short"])
+@pytest.mark.parametrize("ours", [set(), {torch.float32}], ids=["fused", "ours"])
 @pytest.mark.parametrize("method", ["lora", "prefix", "prompt", "adapter", "full"])
 def test_rows_end_to_end_learn_as_rows_apart(
-    method: str, longest: int, rows: Rows, tiny_model: Path, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    method: str, ours: set[torch.dtype], rows: Rows, tiny_model: Path, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.fast.attention.LONGEST", longest)
+    monkeypatch.setattr("backend.fast.attention.QUICKER_IN", ours)
+    monkeypatch.setattr("backend.fast.attention.BLOCK", 5)
     torch.manual_seed(0)
     base = models.load(tiny_model, torch.float32, device=torch.device("cpu"))
     model = quicken(parse(method).attach(base, models.load_tokenizer(tiny_model))).eval()

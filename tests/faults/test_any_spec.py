@@ -29,6 +29,7 @@ from backend.plan import plan, with_saved_data
 from backend.ports import free_port
 from backend.rewriting import RewritingSettings, RewritingSpec, parse_rewriting
 from backend.runs import Run
+from backend.sampling import Sampling
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from backend.workspace import Workspace
 from tests.conftest import make_workspace, save_conversations, starter_rows
@@ -113,24 +114,36 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
     studio.engine._studio_lock.release()
 
 
-@pytest.mark.fault("any JSON as a run's spec, by a script", tries=EXAMPLES // 50)
+SPEAKERS = st.sampled_from(["base:starter", "base:", "run:", "run:x", "starter", "base:/dev/zero"]) | ANY_JSON
+CALLS = {
+    "start_run": st.tuples(SPECS),
+    "compare": st.tuples(st.just("Why?") | ANY_JSON, SPEAKERS, SPEAKERS, settings_of(Sampling, {"max_tokens": st.just(2)}) | ANY_JSON),
+    "import_dataset": st.tuples(st.sampled_from(ODD) | ANY_JSON, st.just("a name") | ANY_JSON, st.just("alpaca") | ANY_JSON, ANY_JSON),
+    "run_events": st.tuples(ANY_JSON, ANY_JSON), "stop_run": st.tuples(ANY_JSON), "list_runs": st.tuples(ANY_JSON, ANY_JSON),
+}  # fmt: skip
+
+
+@pytest.mark.fault("any JSON by a script", tries=EXAMPLES // 50)
+@pytest.mark.parametrize("endpoint", CALLS)
 @settings(max_examples=max(EXAMPLES // 50, 25), deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(values=SPECS)
-def test_any_json_a_script_sends_is_a_run_or_a_sentence(served: tuple[Studio, Card, str], values: Any) -> None:
+@given(given_data=st.data())
+def test_any_json_a_script_sends_is_answered_or_refused_in_a_sentence(
+    endpoint: str, served: tuple[Studio, Card, str], given_data: st.DataObject
+) -> None:
     studio, card, url = served
-    before = stored(studio.workspace)
-    answer = httpx.post(f"{url}gradio_api/call/start_run", content=json.dumps({"data": [with_id(values, card)]}), headers={"Content-Type": "application/json"})
+    values, before = given_data.draw(CALLS[endpoint]), stored(studio.workspace)
+    sent = json.dumps({"data": [with_id(value, card) for value in values]})
+    answer = httpx.post(f"{url}gradio_api/call/{endpoint}", content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code in (200, 400, 413, 422), answer.text
     said = answer.text
     if answer.status_code == 200:
-        said = httpx.get(f"{url}gradio_api/call/start_run/{answer.json()['event_id']}", timeout=60).text
+        said = httpx.get(f"{url}gradio_api/call/{endpoint}/{answer.json()['event_id']}", timeout=60).text
         event, _, told = said.partition("\n")
-        if event == "event: complete":
+        if event == "event: complete" and endpoint == "start_run":
             (id,) = json.loads(told.removeprefix("data: "))
             studio.engine.stop(id)
             assert studio.runs.get(id).spec
-        else:
-            assert event == "event: error" and len(told) > 20
+        assert event == "event: complete" or (event == "event: error" and len(told) > 20)
     assert "Traceback" not in said and ".py" not in said
     assert stored(studio.workspace) == before
 

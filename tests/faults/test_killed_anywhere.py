@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -98,11 +99,14 @@ def test_a_run_killed_anywhere_ends_as_if_nobody_had_touched_it(
     objective: str, workspace: Workspace, untouched: Run, tell: Callable[..., None]
 ) -> None:
     run, lives = Run.create(workspace, untouched.spec), LIVES[objective]
-    kills = []
+    kills, within_saves = [], 0
     for death in deaths(objective, random.Random(SEED)):
+        before = half_written(run)
         if run.status != "done" and live(run, death) == -signal.SIGKILL:
             kills.append(time.time())
+            within_saves += bool(half_written(run) - before)
     assert len(kills) >= lives.anywhere, "the run came to its end too soon"
+    assert within_saves >= lives.anywhere // 8, "few of them fell into a save"
     if run.status != "done":
         assert live(run, Death("never", 0, lives.steps, 600)) == 0
 
@@ -110,7 +114,8 @@ def test_a_run_killed_anywhere_ends_as_if_nobody_had_touched_it(
     assert curve(run) == curve(untouched) and evaluations(run) == evaluations(untouched)
     assert same_weights(run, untouched)
     lost = steps_made_again(run)
-    tell(tried=len(kills), lost=f"at most {max(lost)} steps made again", seconds=recoveries(run, kills))
+    told = f"at most {max(lost)} steps made again; {within_saves} of the kills fell into a save"
+    tell(tried=len(kills), lost=told, seconds=recoveries(run, kills))
 
 
 def live(run: Run, death: Death) -> int:
@@ -127,6 +132,12 @@ def live(run: Run, death: Death) -> int:
     _, complaint = life.communicate()
     assert life.returncode in (0, -signal.SIGKILL), complaint.decode()[-2000:]
     return life.returncode
+
+
+def half_written(run: Run) -> set[tuple[Path, int]]:
+    """What a kill within a save has left, and when it was written to."""
+    places = (run.checkpoints / ".writing", run.checkpoints / ".best.partial", run.folder / ".result.partial", *run.folder.glob(f".{FILE}.*"))
+    return {(file, file.stat().st_mtime_ns) for place in places for file in (place, *place.rglob("*")) if file.exists()}
 
 
 def steps_told(run: Run) -> list[Any]:

@@ -32,7 +32,9 @@ from backend.data.templating.tables import (
 )
 from backend.data.versions import Datasets
 from backend.errors import UserError
+from backend.labelling.bringing import pairs_in
 from backend.workspace import Workspace, is_id
+from tests.faults.survival import LONG
 
 PAIRS = Mapping(shape="prompt_completion", columns={"prompt": "prompt", "completion": "completion"})
 MESSAGES = Mapping(shape="messages", columns={"messages": "messages"})
@@ -234,7 +236,6 @@ def test_pairs_with_the_same_answer_twice_or_a_side_missing_are_left_out(tmp_pat
     assert (found.rows, found.left_out) == (1, {"has two answers that are the same": 1, 'has no "rejected" text': 1})
 
 
-@pytest.mark.fault("emoji, right-to-left, zero-width, formulas")
 def test_pairs_judged_both_ways_are_listed_and_left_out_but_for_the_first(datasets: Datasets, tmp_path: Path) -> None:
     first = {"prompt": "Best cat?", "chosen": "Mine.", "rejected": "Yours."}
     other = {**first, "prompt": "Worst cat?"}
@@ -249,6 +250,7 @@ def test_pairs_judged_both_ways_are_listed_and_left_out_but_for_the_first(datase
     assert import_file(datasets, source, mapping, name="cats", skip_problems=True).rows == 3
 
 
+@pytest.mark.fault("emoji, right-to-left, zero-width, formulas")
 @pytest.mark.parametrize("write_rows", [table, lines, json.dumps, parquet_bytes])
 def test_emoji_right_to_left_zero_width_and_formulas_are_stored_as_they_are(
     datasets: Datasets, tmp_path: Path, write_rows: Any
@@ -269,11 +271,13 @@ def test_emoji_right_to_left_zero_width_and_formulas_are_stored_as_they_are(
 
 @pytest.mark.fault("a 200 MB file")
 def test_a_large_file_is_imported_in_bounded_memory_with_progress(datasets: Datasets, tmp_path: Path) -> None:
+    """200 MB of it in the long form, a fifteenth otherwise."""
+    rows = 34_000 if LONG else 2_200
     with (tmp_path / "large.jsonl").open("w") as file:
-        for number in range(2_000):
+        for number in range(rows):
             file.write(json.dumps({"prompt": f"{number} " + "word " * 1200, "completion": "y"}) + "\n")
     source = inspect(tmp_path / "large.jsonl")
-    assert source.size > 12_000_000
+    assert source.size > 6_000 * rows and (source.size > 200_000_000 or not LONG)
     shares: list[float] = []
     tracemalloc.start()
     for _ in read_rows(source, progress=shares.append):
@@ -346,7 +350,7 @@ PIECES = [
     b"{", b"}", b'{"data":[{"a":1}]}', b"\xff", b"\xc3\xa9", b"caf\xe9", b"\\ud800", b'{"a":"\\ud800"}', b'{"a":99999999999999999999}',
     b'{"a":NaN}', b" ", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"1", b"Once upon a time, ", b"PAR1", b"PK\x03\x04", b"#!", b"\x00",
     b'{"id":1,"data":{"text":"x"},"annotations":[{"result":[{"from_name":"c","type":"choices","value":{"choices":["a"]}}]}]}',
-    b'{"id":1,"data":{},"annotations":[7]}', b'{"annotator":1,"annotation_id":2,"lead_time":3,"c":[["x"]]}', b"[" * 2000, b'{"a":' * 2000,
+    b'{"prompt":"a","chosen":"b","rejected":"c"}', b'{"prompt":[],"completions":["x",1],"ranks":[2,1]}', b'{"id":1,"data":{},"annotations":[7]}', b'{"annotator":1,"annotation_id":2,"lead_time":3,"c":[["x"]]}', b"[" * 2000, b'{"a":' * 2000,
 ]  # fmt: skip
 ANY_BYTES = st.one_of(
     st.binary(max_size=200),
@@ -357,7 +361,7 @@ ANY_BYTES = st.one_of(
     st.tuples(st.integers(4, 400), st.binary(max_size=9)).map(lambda cut: parquet_bytes(CATS)[: cut[0]] + cut[1]),
 )
 EXAMPLES = settings(
-    max_examples=20_000 if os.environ.get("STUDIO_FAULTS") == "1" else 250, deadline=None, derandomize=True, database=None,
+    max_examples=20_000 if LONG else 250, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
@@ -432,6 +436,21 @@ def test_no_bytes_as_a_table_end_in_anything_but_instructions_or_a_sentence(
         if not problems(recipe, column_names(rows)):
             made = count(found, recipe).made
             assert save_rendered(seeded, table, recipe, name="any", skip=True).rows == made
+    path.unlink()
+
+
+@pytest.mark.fault("any bytes as a file of pairs", tries=EXAMPLES.max_examples)
+@given(content=ANY_BYTES, ending=st.sampled_from(ENDINGS))
+@EXAMPLES
+def test_no_bytes_as_a_file_of_pairs_end_in_anything_but_items_or_a_sentence(tmp_path: Path, content: bytes, ending: str) -> None:
+    path = write(tmp_path, content, name=f"any{ending}")
+    try:
+        brought = pairs_in(path)
+    except UserError as refusal:
+        assert all(refusal.problems)
+        str(refusal).encode()
+    else:
+        assert brought.items and all(len(item.candidates) > 1 for item in brought.items)
     path.unlink()
 
 

@@ -2,10 +2,13 @@
 
 import copy
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -101,9 +104,53 @@ def test_gradients_are_those_of_finite_differences() -> None:
     fixed = drawn(5, 3).detach()
     assert torch.autograd.gradcheck(lambda x, a, b: LoraProduct.apply(x, fixed, None, a, b, 0.5), (drawn(2, 4, 3), drawn(2, 3), drawn(5, 2)))
     assert torch.autograd.gradcheck(swiglu.GatedProduct.apply, (drawn(2, 4), drawn(2, 4)))
-    assert torch.autograd.gradcheck(
-        lambda q, k, v: attention.ShortCausalAttention.apply(q, k, v, 0.3), (drawn(2, 4, 3, 2), drawn(2, 2, 3, 2), drawn(2, 2, 3, 2))
+
+
+@pytest.mark.parametrize("kept", [0, 1000], ids=["shares made again", "shares kept"])
+@pytest.mark.parametrize(("tokens", "seen"), [(3, 3), (4, 4), (7, 7), (5, 8), (1, 4)])
+def test_attention_a_few_queries_at_a_time_is_the_stock_one(tokens: int, seen: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queries being of the last of the keys, two query heads to a key head."""
+    monkeypatch.setattr(attention, "BLOCK", 3)
+    monkeypatch.setattr(attention, "KEPT", kept)
+    torch.manual_seed(0)
+    query, key, value = (
+        torch.randn(2, length, heads, 8, dtype=torch.float64, requires_grad=True).transpose(1, 2)  # laid out as models hand it over
+        for heads, length in ((4, tokens), (2, seen), (2, seen))
     )
+    mask = torch.ones(tokens, seen, dtype=torch.bool).tril(seen - tokens)
+    stock = F.scaled_dot_product_attention(query, key, value, mask, scale=0.3, enable_gqa=True)
+    ours = attention.CausalAttention.apply(query, key, value, 0.3)
+    upstream = torch.randn_like(stock)
+    assert torch.allclose(ours, stock)
+    for mine, theirs in zip(*(torch.autograd.grad(said, (query, key, value), upstream) for said in (ours, stock)), strict=True):
+        assert torch.allclose(mine, theirs)
+
+
+@pytest.mark.parametrize("tokens", [57, 300, 700])
+def test_attention_in_bf16_is_as_near_to_fp32_as_torchs_own(tokens: int) -> None:
+    torch.manual_seed(0)
+    drawn, upstream = [torch.randn(1, heads, tokens, 64) for heads in (9, 3, 3)], torch.randn(1, 9, tokens, 64)
+
+    def found(dtype: torch.dtype, attend: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+        inputs = [each.to(dtype).requires_grad_() for each in drawn]
+        said = attend(*inputs)
+        return [each.float() for each in (said, *torch.autograd.grad(said, inputs, upstream.to(dtype)))]
+
+    stock = partial(F.scaled_dot_product_attention, is_causal=True, enable_gqa=True)
+    truth, theirs = found(torch.float32, stock), found(torch.bfloat16, stock)
+    ours = found(torch.bfloat16, lambda q, k, v: attention.CausalAttention.apply(q, k, v, 64**-0.5))
+    errors = [[float((each - true).norm() / true.norm()) for each, true in zip(side, truth, strict=True)] for side in (ours, theirs)]
+    assert all(mine < 1.5 * others and mine < 0.02 for mine, others in zip(*errors, strict=True)), errors
+
+
+def test_attention_goes_our_way_in_bf16_and_torchs_in_fp32(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(attention.CausalAttention, "apply", lambda q, k, v, scale: taken.append(q.dtype) or q)
+    quick = quickened(model)
+    quick(input_ids=IDS)
+    assert taken == []
+    quick.to(torch.bfloat16)(input_ids=IDS)
+    assert taken == [torch.bfloat16] * 2
 
 
 def test_the_norms_gradient_is_the_stock_ones() -> None:
