@@ -159,13 +159,14 @@ class HeadLoss(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros(bias.shape, device=bias.device) if ctx.needs_input_grad[2] else None
         for rows, part, logits in _chunks(hidden, head, bias):
-            norm = logits.logsumexp(-1)
-            total += ((norm - _picked(logits, targets[rows])) * weights[rows]).sum()
+            picked, top = _picked(logits, targets[rows]), logits.amax(-1, keepdim=True)
+            shares = logits.sub_(top).exp_()  # in proportion to the probabilities
+            sums = shares.sum(-1)
+            total += ((sums.log() + top[:, 0] - picked) * weights[rows]).sum()
             if not any(ctx.needs_input_grad):
                 continue
-            logits.sub_(norm[:, None]).exp_()  # now probabilities, and soon d loss / d logits
-            logits[torch.arange(len(part), device=logits.device), targets[rows]] -= 1
-            grad = logits.mul_(weights[rows, None])
+            grad = shares.mul_((weights[rows] / sums)[:, None])  # d loss / d logits = weight x (probabilities - one hot)
+            grad[torch.arange(len(part), device=logits.device), targets[rows]] -= weights[rows]
             if grad_bias is not None:
                 grad_bias += grad.sum(0)
             grad = grad.to(products)
@@ -205,9 +206,8 @@ class HeadLogprobs(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, device=weight.device) if wants_weight else None
         grad_bias = torch.zeros(bias.shape, device=bias.device) if wants_bias else None
         for rows, part, logits in _chunks(hidden, head, bias):
-            grad = -logits.softmax(-1)  # d log p / d logits = one hot - softmax
-            grad[torch.arange(len(part), device=grad.device), targets[rows]] += 1
-            grad *= upstream[rows, None]
+            grad = logits.softmax(-1).mul_(-upstream[rows, None])  # d log p / d logits = one hot - softmax
+            grad[torch.arange(len(part), device=grad.device), targets[rows]] += upstream[rows]
             if grad_bias is not None:
                 grad_bias += grad.sum(0)
             grad = grad.to(ctx.products)
