@@ -1,6 +1,7 @@
 """Whole runs that learn from preferences, on a tiny model: DPO and a reward model, stopped, resumed and started from a run."""
 
 import math
+import statistics
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -184,9 +185,9 @@ def test_every_method_learns_by_trying(method: str, objective: str, workspace: W
 def test_what_is_rewarded_becomes_likelier(objective: str, workspace: Workspace, dataset: Card) -> None:
     """The tiny model learns to hold a letter it holds in two of three answers."""
     settings = {"name": objective, "answer_tokens": 6, "samples": 4, "passes": 2, "kl_coefficient": 0.0, "most_kl": None}
-    spec = by_trying(dataset, objective=settings, method="full", max_steps=18, batch_size=8, evaluate_every=18, learning_rate=3e-3)
+    spec = by_trying(dataset, objective=settings, method="full", max_steps=24, batch_size=8, evaluate_every=24, learning_rate=3e-3)
     rewards = [step["metrics"]["reward"] for step in events(trained(workspace, spec), "step")]
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.2
+    assert statistics.mean(rewards[:3]) < 0.8 < 0.85 < statistics.mean(rewards[-5:]), rewards
 
 
 FITTING = [

@@ -1,18 +1,20 @@
-"""The studio as a user starts it, watcher and all, where its database cannot be used: a sentence, an untouched file, and no loop."""
+"""A studio whose database cannot be used: it opens, trains and chats; whoever asks for rows or votes is told, and the file stays as it is."""
 
 import hashlib
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import ROOT
-
-FAULT = "the database is damaged, locked, older or newer"
+from app.main import build
+from app.studio import Studio
+from backend.data.versions import Card
+from backend.errors import UserError
+from backend.store import Store
+from backend.workspace import Workspace
+from tests.backend.test_engine import idle, spec_for
 
 
 @contextmanager
@@ -38,22 +40,27 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-@pytest.mark.fault(FAULT)
-@pytest.mark.parametrize(("fault", "words"), [(damaged, "cannot be used"), (newer, "newer studio"), (locked, "another program")])
-def test_a_studio_whose_database_cannot_be_used_says_so_once_and_leaves_it_as_it_is(
-    fault: Callable[[Path], Iterator[None]], words: str, tmp_path: Path, tell: Callable[..., None]
+@pytest.mark.fault("the database is damaged, locked, older or newer")
+@pytest.mark.parametrize(("fault", "words"), [(damaged, "cannot be used"), (newer, "newer studio"), (locked, "cannot be used")])
+def test_a_studio_whose_database_cannot_be_used_opens_and_trains_and_says_so_where_it_is_needed(
+    fault: Callable[[Path], Iterator[None]], words: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch, tell: Callable[..., None]
 ) -> None:
-    from backend.store import Store
-
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    file = workspace / "studio.db"
+    monkeypatch.setattr("backend.store.BUSY_SECONDS", 0.2)
+    file = workspace.root / "studio.db"
     Store(file).close()
-    command = [sys.executable, "launch.py", "--no-venv", "--no-browser", f"--workspace={workspace}"]
-    with fault(file):
+    with fault(file):  # type: ignore[attr-defined]
         before = hashlib.sha256(file.read_bytes()).hexdigest()
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        studio = Studio.open(workspace.root)
+        build(studio)
+        for asked in (lambda: studio.labels, lambda: studio.drafts):
+            with pytest.raises(UserError, match=words):
+                asked()
+        run = studio.runs.get(studio.engine.submit(spec_for(dataset)))
+        idle(studio.engine)
+        assert run.status == "done"
         assert hashlib.sha256(file.read_bytes()).hexdigest() == before
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.count(words) == 1 and done.stderr.count("studio.db") >= 1, done.stderr
+    assert list(workspace.root.glob("*backup*")) == []
+    if fault is locked:
+        assert studio.labels.batches() == [], "once the other program is gone"
+    studio.engine._studio_lock.release()
     tell(tried=1, lost="nothing")

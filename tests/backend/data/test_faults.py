@@ -271,8 +271,8 @@ def test_emoji_right_to_left_zero_width_and_formulas_are_stored_as_they_are(
 
 @pytest.mark.fault("a 200 MB file")
 def test_a_large_file_is_imported_in_bounded_memory_with_progress(datasets: Datasets, tmp_path: Path) -> None:
-    """200 MB of it in the long form, a fifteenth otherwise."""
-    rows = 34_000 if LONG else 2_200
+    """200 MB of it in the long form, a tenth otherwise."""
+    rows = 34_000 if LONG else 3_200
     with (tmp_path / "large.jsonl").open("w") as file:
         for number in range(rows):
             file.write(json.dumps({"prompt": f"{number} " + "word " * 1200, "completion": "y"}) + "\n")
