@@ -19,9 +19,10 @@ from components.run_curves import series_of
 
 PARTINGS = 3  # times the end of what was followed is told
 IN_FULL = 10  # of so many answers one says everything: another may have got lost
-# Seconds between two questions of a page, while something can be new and where nothing can. It never stops asking: an answer
-# on its way that said so could arrive after a run was opened.
-BEAT, REST = 1.0, 5.0
+# Seconds between two questions of a page: while something is waited for, once the curve has begun, and where nothing can be new.
+# It never stops asking: an answer on its way that said so could arrive after a run was opened.
+BEAT, STEADY, REST = 1.0, 2.0, 5.0
+BEGUN = 5  # steps after which a curve has begun
 
 
 @dataclass
@@ -48,6 +49,12 @@ class Following:
     def is_over(self) -> bool:
         """Whether nothing more can come, and the page has been told so."""
         return self.partings == 0
+
+    @property
+    def beat(self) -> float:
+        """Seconds until the page asks again. Each question takes from the run what the browser needs for the answer."""
+        has_begun = all(run.progress.step >= BEGUN for run in self.runs.values())
+        return STEADY if has_begun and not self.stopping and self.partings == PARTINGS else BEAT
 
     def only_new(self, *shown: Any) -> tuple[Any, ...]:
         """What stands beside the chart, without what the page shows already: each part costs the browser a search through the page."""

@@ -237,7 +237,7 @@ def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> 
     followed = following.runs[run_id]
     stopping = studio.engine.stopping(run_id)
     beat, *beside = following.only_new(
-        gr.update(value=BEAT), progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
+        gr.update(value=following.beat), progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
         *_buttons(studio, run_id, following),
     )
     return beat, payload, following, *beside

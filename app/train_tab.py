@@ -366,7 +366,8 @@ def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> 
     payload, news = catch_up(studio, following)
     if not news and following.stopping == studio.engine.stopping(run_id):
         return (gr.skip(),) * 8
-    beat, *panel = following.only_new(gr.update(value=BEAT), *_panel(studio, run_id, following))
+    panel = _panel(studio, run_id, following)
+    beat, *panel = following.only_new(gr.update(value=following.beat), *panel)
     return beat, payload, following, *panel
 
 

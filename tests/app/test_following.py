@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.following import BEAT, IN_FULL, PARTINGS, REST, Following
+from app.following import BEAT, BEGUN, IN_FULL, PARTINGS, REST, STEADY, Following
 from app.studio import Studio
 from app.train_tab import _show, on_behind, on_tick
 from backend.data.versions import Card, Datasets
@@ -64,6 +64,11 @@ def test_the_page_asks_seldom_where_nothing_can_come_and_often_again_where_somet
     assert pace(run.id, following) is None
     step(run, 1)
     assert pace(run.id, following) == BEAT
+    for number in range(2, BEGUN):
+        step(run, number)
+        assert pace(run.id, following) is None, "it is as it was"
+    step(run, BEGUN)
+    assert pace(run.id, following) == STEADY, "the curve has begun"
     run.events.append("finished", status="done", message="")
     assert [pace(run.id, following) for _ in range(PARTINGS + 1)] == [BEAT] * PARTINGS + [REST]
 
