@@ -53,7 +53,7 @@ class Following:
     @property
     def beat(self) -> float:
         """Seconds until the page asks again. Each question takes from the run what the browser needs for the answer."""
-        has_begun = all(run.progress.step >= BEGUN for run in self.runs.values())
+        has_begun = all(run.progress.step >= BEGUN or run.progress.status in ENDED for run in self.runs.values())
         return STEADY if has_begun and not self.stopping and self.partings == PARTINGS else BEAT
 
     def only_new(self, *shown: Any) -> tuple[Any, ...]:

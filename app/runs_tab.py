@@ -235,7 +235,7 @@ def on_tick(studio: Studio, run_id: str | None, following: Following | None) -> 
     if not news:
         return (gr.skip(),) * 10
     followed = following.runs[run_id]
-    stopping = studio.engine.stopping(run_id)
+    stopping = following.stopping = studio.engine.stopping(run_id)
     beat, *beside = following.only_new(
         gr.update(value=following.beat), progress_html(followed.label, followed.progress, stopping=stopping), probes_html(followed.progress),
         *_buttons(studio, run_id, following),

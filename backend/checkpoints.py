@@ -40,10 +40,14 @@ def put_in_place(partial_folder: Path, place: Path) -> None:
 def require_room(checkpoints: Path, learnt_bytes: int) -> None:
     """Raises `OSError`, as the disk would, where one more checkpoint has no room: before the disk is full.
 
-    It will be as large as the newest; the first one as the weights that are learnt, with AdamW's two moments of each.
+    It will be as large as the newest; the first one as the weights that are learnt, with AdamW's two moments of each. What
+    only stands to be fallen back to makes room first.
     """
-    newest = next(iter(whole_checkpoints(checkpoints)), None)
+    newest, *older = [*whole_checkpoints(checkpoints), None]
     needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 3 * learnt_bytes
+    for folder in filter(None, reversed(older)):
+        if shutil.disk_usage(checkpoints).free < needed:
+            shutil.rmtree(folder, ignore_errors=True)
     if shutil.disk_usage(checkpoints).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
 
@@ -60,8 +64,8 @@ def is_whole(folder: Path) -> bool:
 def is_proven(folder: Path) -> bool:
     """Whether every file is, byte for byte, what was saved.
 
-    Reads all of it, gigabytes for a large model and full training, so only a resume asks: there a wrong byte would go on
-    into every later step. A folder saved before manifests had hashes is judged by its sizes.
+    Reads all of it, gigabytes for a large model and full training, so only a save asks, before an older one goes, and a resume:
+    there a wrong byte would go on into every later step. A folder saved before manifests had hashes is judged by its sizes.
     """
     if not is_whole(folder):
         return False

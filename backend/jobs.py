@@ -14,6 +14,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
@@ -65,8 +66,9 @@ def claim(workspace: Workspace) -> AcquireReturnProxy[FileLock]:
 
 
 def note_holder(workspace: Workspace, address: str = "") -> None:
-    """Write down who has claimed a workspace, for whoever is refused."""
-    write_whole(workspace.root / HOLDER, json.dumps({"v": 1, "process": os.getpid(), "address": address}) + "\n")
+    """Write down who has claimed a workspace, for whoever is refused. A full disk, which one opens a studio to clear, is no fault."""
+    with suppress(OSError):
+        write_whole(workspace.root / HOLDER, json.dumps({"v": 1, "process": os.getpid(), "address": address}) + "\n")
 
 
 def _holder(workspace: Workspace) -> str:

@@ -81,6 +81,8 @@ def train(
     except Stopped:
         outcome = {"status": "stopped", "message": "Stopped before the first step."}
     except UserError as error:
+        if isinstance(error, OutOfMemory):
+            report.put_away()
         outcome = {"status": "failed", "message": str(error)}
     except Diverged as error:
         outcome = {"status": "failed", "message": _advice_on_divergence(spec, run, str(error))}
@@ -225,9 +227,10 @@ def _loaded(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:
     try:
         return _load(spec, folder, report)
     except OutOfMemory:
-        report.put_away()
-        release_memory()
-        report.emit("warned", message="Memory ran out while loading. What chat had loaded is put away, and loading begins once more.")
+        pass  # what was half loaded is let go of with the exception
+    report.put_away()
+    release_memory()
+    report.emit("warned", message="Memory ran out while loading. What chat had loaded is put away, and loading begins once more.")
     return _load(spec, folder, report)
 
 
@@ -237,7 +240,9 @@ def _load(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:
     weights, packing = spec.method.weight_dtype(products), spec.method.quantization(products)
     is_only_read = spec.method.name != "full" and spec.objective.head == "language" and not packing
     if report.borrow and is_only_read and weights == dtype("auto"):
-        return share_weights(report.borrow(folder))
+        base = report.borrow(folder)
+        with report.turn():  # whoever answers with it has hooks on it for as long as a turn lasts
+            return share_weights(base)
     return models.load(folder, weights, device=device(), quantization=packing, head=spec.objective.head)
 
 
@@ -336,8 +341,10 @@ def _look_at_the_base(
 
 
 def _probe(model: torch.nn.Module, ready: Ready, report: Reporter, step: int) -> None:
-    """Let the model answer the probe prompts, and tell."""
-    _tell(_said(model, ready, report, report.turn), report, step)
+    """Let the model answer the probe prompts, and tell; nothing, if told to stop on the way."""
+    said = _said(model, ready, report, report.turn)
+    if not report.should_stop():
+        _tell(said, report, step)
 
 
 def _said(model: torch.nn.Module, ready: Ready, report: Reporter, turn: Turn) -> dict[str, str]:

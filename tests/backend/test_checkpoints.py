@@ -115,3 +115,28 @@ def test_room_is_asked_for_as_much_as_the_newest_took_and_the_first_time_for_wei
         require_room(tmp_path, 100)
     left(sum(file.stat().st_size for file in newest.iterdir()))
     require_room(tmp_path, 100)
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+def test_what_is_only_there_to_fall_back_to_makes_room_and_no_more_than_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (2, 4, 6):
+        saved(tmp_path, step, b"x" * 10_000)
+    real = shutil.disk_usage(tmp_path)
+
+    def room_beside(most: int) -> None:
+        """On a disk that holds so many checkpoints."""
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=12_000 * (most - len(names(tmp_path)))))
+
+    room_beside(4)
+    require_room(tmp_path, 100)
+    assert len(names(tmp_path)) == 3
+    room_beside(3)
+    require_room(tmp_path, 100)
+    assert names(tmp_path) == ["step-4", "step-6"]
+    room_beside(2)
+    require_room(tmp_path, 100)
+    assert names(tmp_path) == ["step-6"]
+    room_beside(1)
+    with pytest.raises(OSError, match="No space left"):
+        require_room(tmp_path, 100)
+    assert names(tmp_path) == ["step-6"]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from backend.device import Turns, device, dtype
 from backend.errors import UserError
 from backend.events import Status
 from backend.examples import collate
-from backend.inference import Playground, Shelf, Speaker
+from backend.inference import Playground, Shelf, Speaker, share_weights
 from backend.loss import Scorer
 from backend.models import load_tokenizer
 from backend.plan import make_rows
@@ -349,6 +350,28 @@ def test_cut_off_while_its_result_is_written_a_run_that_ended_early_makes_no_ste
         assert go(broken) == "failed" and f"step-{len(curve(whole))}" in {folder.name for folder in broken.checkpoints.glob("step-*")}
     assert go(broken) == "done"
     assert curve(broken) == curve(whole) and told(broken, "finished")[-1]["message"] == told(whole, "finished")[-1]["message"]
+
+
+@pytest.mark.fault("chat while training")
+def test_what_chat_has_loaded_is_taken_over_in_a_turn_of_ones_own(workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads a prompt with it has hooks on it for that long, which the run's own model must not inherit."""
+    folder, turns, taken_over = workspace.models / "starter", [], []
+    base = models.load(folder, dtype("auto"), device=device())
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        turns.append(1)
+        yield
+        turns.pop()
+
+    def share(model: Any) -> Any:
+        taken_over.append(bool(turns))
+        return share_weights(model)
+
+    monkeypatch.setattr(training, "share_weights", share)
+    report = trainer.Reporter(lambda *_, **__: None, lambda: False, turn, borrow=lambda _: base)
+    training._load(spec_for(dataset), folder, report)
+    assert taken_over == [True]
 
 
 @pytest.mark.fault("stop, and go on")

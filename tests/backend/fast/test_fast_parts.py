@@ -111,7 +111,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
 def test_attention_a_few_queries_at_a_time_is_the_stock_one(tokens: int, seen: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The queries being of the last of the keys, two query heads to a key head."""
     monkeypatch.setattr(attention, "BLOCK", 3)
-    monkeypatch.setattr(attention, "KEPT", kept)
+    monkeypatch.setattr(attention, "SHARES_KEPT", kept)
     torch.manual_seed(0)
     query, key, value = (
         torch.randn(2, length, heads, 8, dtype=torch.float64, requires_grad=True).transpose(1, 2)  # laid out as models hand it over
