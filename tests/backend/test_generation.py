@@ -145,10 +145,11 @@ def test_temperature_flattens() -> None:
 
 def test_told_to_stop_an_answer_is_shorter(base: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]]) -> None:
     asked: list[int] = []
+    layers = base.config.num_hidden_layers  # before each of which it is asked while the prompt is read
 
     def stop_at_the_third() -> bool:
         asked.append(1)
-        return len(asked) == 3
+        return len(asked) == layers + 3
 
     (said,) = answers(base, tokenizer, prompts[:1], Sampling(max_tokens=LENGTH), should_stop=stop_at_the_third)
     assert said == tokenizer.decode(tokens_of(base, tokenizer, prompts[:1])[0][:3], skip_special_tokens=True)
@@ -187,8 +188,10 @@ def test_a_stream_ends_with_the_whole_answer(playground: Playground, tokenizer: 
 
 @pytest.mark.fault("stop mid-stream")
 def test_a_stream_can_be_stopped(playground: Playground) -> None:
-    playground.shelf.get(BASE)  # before it is loaded it would be stopped even earlier
-    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=LENGTH), stopped=lambda: True)
+    model, _ = playground.shelf.get(BASE)  # before it is loaded, or has read the prompt, it would be stopped even earlier
+    read: list[int] = []
+    model.get_output_embeddings().register_forward_hook(lambda *_: read.append(1))
+    *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=LENGTH), stopped=lambda: bool(read))
     assert (last.tokens, last.end) == (1, "stopped")
 
 

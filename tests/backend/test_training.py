@@ -23,6 +23,7 @@ from backend.device import Turns, device, dtype
 from backend.errors import UserError
 from backend.events import Status
 from backend.examples import collate
+from backend.fast import quicken
 from backend.inference import Playground, Shelf, Speaker, share_weights
 from backend.loss import Scorer
 from backend.models import load_tokenizer
@@ -197,6 +198,8 @@ def test_the_base_is_measured_as_it_is(uninterrupted: Run) -> None:
 
 
 def held_out_loss(model: torch.nn.Module, workspace: Workspace, spec: RunSpec) -> float:
+    """Computed as a run computes it: in bf16, weights that have gone this far tell otherwise by the stock parts."""
+    quicken(model)
     records = list(Datasets(workspace).iterate(spec.data.id or ""))
     tokenizer = load_tokenizer(workspace.models / "starter")
     batch = collate(make_rows(spec, records, tokenizer).validation, tokenizer.pad_token_id)
