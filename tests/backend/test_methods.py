@@ -284,7 +284,7 @@ def test_a_bottleneck_adapter_says_why_it_cannot_be_merged(train_case: Callable[
 def test_a_bottleneck_adapter_can_be_switched_off(train_case: Callable[[str], Trained], ids: torch.Tensor) -> None:
     for name in ("adapter", "pfeiffer"):
         trained = train_case(name)
-        base = logits(load_base(trained.base, trained.case.method), ids)
+        base = logits(quicken(load_base(trained.base, trained.case.method)), ids)
         with trained.model.disable_adapter():
             assert torch.equal(logits(trained.model, ids), base)
 
