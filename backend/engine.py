@@ -23,6 +23,7 @@ from backend.events import ENDED
 from backend.generating.generation import Generation
 from backend.hold import Hold
 from backend.jobs import InOtherHands, Job, Jobs, Means, claim
+from backend.memory import trim_memory
 from backend.models import STARTER, hush_libraries, locate
 from backend.rewriting import Rewriting
 from backend.runs import Run, Runs
@@ -236,6 +237,7 @@ class Engine:
             job_id = self._queue.get()
             self._hold.wait()
             self._do(job_id)
+            trim_memory()
 
     def _wait_for_others(self) -> None:
         """One process trains at a time: begin nothing before what was begun elsewhere has ended."""
@@ -306,6 +308,7 @@ class Engine:
             locate(STARTER, self.workspace, self._say)
         except UserError as error:
             log.warning("%s", error)  # said again, where it matters, to whoever picks the starter model
+        trim_memory()  # what unpacking took
         self.ready.set()
 
     def _say(self, message: str) -> None:
