@@ -43,9 +43,9 @@ def require_room(checkpoints: Path, learnt_bytes: int) -> None:
     It will be as large as the newest; the first one as the weights that are learnt, with AdamW's two moments of each. What
     only stands to be fallen back to makes room first.
     """
-    newest, *older = [*whole_checkpoints(checkpoints), None]
-    needed = sum(file.stat().st_size for file in newest.iterdir()) if newest else 3 * learnt_bytes
-    for folder in filter(None, reversed(older)):
+    whole = whole_checkpoints(checkpoints)
+    needed = sum(file.stat().st_size for file in whole[0].iterdir()) if whole else 3 * learnt_bytes
+    for folder in reversed(whole[1:]):
         if shutil.disk_usage(checkpoints).free < needed:
             shutil.rmtree(folder, ignore_errors=True)
     if shutil.disk_usage(checkpoints).free < needed:
