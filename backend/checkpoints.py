@@ -8,25 +8,33 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal
 
 from backend.workspace import keep_names
 
 MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
 KEPT = 2  # checkpoints of a run: one to go on from, and one to fall back to
+TO_RESUME = ("*.pt", "*.pth", "progress.json", "trainer_state.json")  # of a checkpoint: what is not the model
+SIDE_BY_SIDE = 4  # files read or brought to the disk at once: two large ones on two cores, and the disk's work meanwhile
 
 
 def put_in_place(partial_folder: Path, place: Path) -> None:
     """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
-    (partial_folder / MANIFEST).unlink(missing_ok=True)  # of a folder this one was copied from
+    known = _listed(partial_folder, "sha256")  # in the folder whose model this one shares
+    (partial_folder / MANIFEST).unlink(missing_ok=True)
     files = sorted(partial_folder.iterdir())
-    manifest = {
-        "v": 1, "bytes": {file.name: file.stat().st_size for file in files}, "sha256": {file.name: _sha256(file) for file in files},
-    }  # fmt: skip
-    (partial_folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    for file in partial_folder.iterdir():
-        with file.open("rb") as content:
-            os.fsync(content.fileno())
+    shared = {file.name: known[file.name] for file in files if file.name in known and file.stat().st_nlink > 1}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        brought = pool.map(_bring_to_disk, files)
+        hashes = _hashes(file for file in files if file.name not in shared)
+        list(brought)  # what the disk refused is raised here
+    sizes = {file.name: file.stat().st_size for file in files}
+    (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": sizes, "sha256": {**hashes, **shared}}, indent=1))
+    _bring_to_disk(partial_folder / MANIFEST)
     keep_names(partial_folder)
     before = place.with_name(f".{place.name}.before")
     shutil.rmtree(before, ignore_errors=True)
@@ -54,25 +62,25 @@ def require_room(checkpoints: Path, learnt_bytes: int) -> None:
 
 def is_whole(folder: Path) -> bool:
     """Whether every file a folder was saved with is there at its full size. Quick: asked at every look and every save."""
+    sizes = _listed(folder, "bytes")
     try:
-        sizes = json.loads((folder / MANIFEST).read_text())["bytes"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except OSError:
         return False
 
 
 def is_proven(folder: Path) -> bool:
     """Whether every file is, byte for byte, what was saved.
 
-    Reads all of it, gigabytes for a large model and full training, so only a save asks, before an older one goes, and a resume:
+    Reads all of it, gigabytes for a large model and full training, so it is asked only before an older one goes, and by a resume:
     there a wrong byte would go on into every later step. A folder saved before manifests had hashes is judged by its sizes.
     """
     if not is_whole(folder):
         return False
+    listed = _listed(folder, "sha256")
     try:
-        hashes = json.loads((folder / MANIFEST).read_text()).get("sha256", {})
-        return all(_sha256(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, AttributeError):
+        return _hashes(folder / name for name in listed) == listed
+    except OSError:
         return False
 
 
@@ -100,6 +108,41 @@ def remove_outdated(checkpoints: Path) -> None:
     for folder in checkpoints.glob("step-*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_model(folder: Path, to: Path) -> None:
+    """The model of a finished folder, without what only a resume needs, in a folder that is to be finished.
+
+    Where the file system has links its weights are not written again: both folders have the same file, which nobody changes.
+    """
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), copy_function=_share_weights)
+
+
+def _share_weights(file: str, to: str) -> None:
+    if file.endswith(".safetensors"):
+        with suppress(OSError):
+            return os.link(file, to)
+    shutil.copy2(file, to)
+
+
+def _listed(folder: Path, what: Literal["bytes", "sha256"]) -> dict[str, Any]:
+    """The sizes or the hashes of a folder's files by name, as its manifest has them; nothing where it has none or is damaged."""
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text())[what])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _bring_to_disk(file: Path) -> None:
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
+
+
+def _hashes(files: Iterable[Path]) -> dict[str, str]:
+    """The files' SHA-256 by name."""
+    files = list(files)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return dict(zip([file.name for file in files], pool.map(_sha256, files), strict=True))
 
 
 def _sha256(file: Path) -> str:

@@ -392,7 +392,8 @@ class PolicyTrainer:
         self.model.save_pretrained(output_dir, **extra)
 
     def _save_checkpoint(self) -> None:
-        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven."""
+        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven, or, so that
+        nobody who stops a run waits for that, once it is over."""
         begun = time.perf_counter()
         require_room(self.checkpoints, sum(parameter.nbytes for parameter in self.parameters))
         place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
@@ -410,7 +411,8 @@ class PolicyTrainer:
         }))  # fmt: skip
         put_in_place(partial, place)
         self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
-        remove_outdated(self.checkpoints)
+        if not self.report.should_stop():
+            remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
 
     def _taken_up(self, kept: dict[str, Any]) -> Round:

@@ -258,7 +258,8 @@ class StudioTrainer(Trainer):
         self.model.save_pretrained(output_dir, state_dict=state_dict, **extra)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven."""
+        """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven, or, so that
+        nobody who stops a run waits for that, once it is over."""
         begun = time.perf_counter()
         require_room(self.checkpoints, self._learnt_bytes())
         staging = self.checkpoints / ".writing"
@@ -274,7 +275,8 @@ class StudioTrainer(Trainer):
         put_in_place(staging / f"checkpoint-{step}", place)
         shutil.rmtree(staging, ignore_errors=True)
         self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
-        remove_outdated(self.checkpoints)
+        if not self.report.should_stop():
+            remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
         self.step_began = time.perf_counter()
 

@@ -18,7 +18,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
-from backend.checkpoints import newest_checkpoint, put_in_place
+from backend.checkpoints import copy_model, is_whole, newest_checkpoint, put_in_place, remove_outdated
 from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory
@@ -43,6 +43,7 @@ from backend.trainer import Borrow, Diverged, Lend, Reporter, StudioTrainer, Tur
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
+torch.serialization.set_crc32_options(False)  # two thirds of a save's time, and a manifest has SHA-256 of every file
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +98,8 @@ def train(
     _tell_the_end(run, emit, {**outcome, "peak_memory_bytes": report.peak_memory_bytes})
     if outcome["status"] == "done":  # and told so: a kill before that needs what is left to resume from
         shutil.rmtree(run.checkpoints, ignore_errors=True)
+    else:
+        remove_outdated(run.checkpoints)
     return outcome["status"]
 
 
@@ -362,11 +365,13 @@ def _tell(said: dict[str, str], report: Reporter, step: int, base: bool = False)
 def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> dict[str, Any]:
     """Keep the best weights as the result, tidy up, and say how it went."""
     stopped = trainer.report.should_stop() and trainer.step < ready.schedule.total_steps and not trainer.ended_early
-    best = run.checkpoints / "best"
+    best, last = run.checkpoints / "best", run.checkpoints / f"step-{trainer.step}"
     partial = run.folder / ".result.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if best.exists() and trainer.spec.training.early_stopping:
-        shutil.copytree(best, partial)
+        copy_model(best, partial)
+    elif is_whole(last):
+        copy_model(last, partial)
     else:
         trainer._save(str(partial))
     ready.tokenizer.save_pretrained(partial)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from backend.checkpoints import put_in_place, remove_outdated, require_room, whole_checkpoints
+from backend.checkpoints import (
+    MANIFEST,
+    copy_model,
+    is_proven,
+    put_in_place,
+    remove_outdated,
+    require_room,
+    whole_checkpoints,
+)
 from backend.data.versions import Card
 from backend.reference import FILE
 from backend.workspace import Workspace, write_whole
@@ -94,6 +102,38 @@ def test_damaged_ones_are_removed_with_the_older_ones_and_alone_they_are_left(tm
     saved(tmp_path, 4)
     remove_outdated(tmp_path)
     assert names(tmp_path) == ["step-4"]
+
+
+def test_a_result_shares_its_weights_with_the_checkpoint_it_comes_from_and_outlives_it(tmp_path: Path) -> None:
+    partial, result = tmp_path / ".result.partial", tmp_path / "result"
+    (tmp_path / ".writing").mkdir()
+    for resumed_with in ("optimizer.pt", "rng_state.pth", "scheduler.pt", "state.pt", "trainer_state.json", "progress.json"):
+        (tmp_path / ".writing" / resumed_with).write_text("only to resume")
+    (tmp_path / ".writing" / "config.json").write_text("{}")
+    (tmp_path / ".writing" / "model.safetensors").write_bytes(b"weights")
+    put_in_place(tmp_path / ".writing", tmp_path / "step-3")
+    copy_model(tmp_path / "step-3", partial)
+    (partial / "config.json").write_text('{"of": "the result"}')
+    put_in_place(partial, result)
+    assert names(result) == ["config.json", MANIFEST, "model.safetensors"] and is_proven(result)
+    assert (result / "model.safetensors").samefile(tmp_path / "step-3" / "model.safetensors")
+    assert is_proven(tmp_path / "step-3")  # the configuration is each folder's own
+    shutil.rmtree(tmp_path / "step-3")
+    assert is_proven(result)
+    (result / "model.safetensors").write_bytes(b"weighty")
+    assert not is_proven(result)
+
+
+def test_where_a_file_system_has_no_links_the_weights_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: str) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    checkpoint = saved(tmp_path, 3)
+    copy_model(checkpoint, tmp_path / "partial")
+    put_in_place(tmp_path / "partial", tmp_path / "result")
+    assert not (tmp_path / "result" / "model.safetensors").samefile(checkpoint / "model.safetensors")
+    assert is_proven(tmp_path / "result")
 
 
 @pytest.mark.fault("disk full: a checkpoint")

@@ -1,13 +1,17 @@
 """Stop, pressed in any phase of a run, is over within two seconds; pressed again, too early or too late, it harms nothing."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from backend import trainer, training
+from backend.checkpoints import is_proven
 from backend.data.versions import Card
 from backend.engine import Engine
 from backend.runs import Run
@@ -111,6 +115,63 @@ def test_a_stop_in_any_phase_is_over_within_two_seconds(
     assert run.status == "stopped" and len(told(run, "finished")) == 1
     assert seconds < AT_ONCE * slowness.factor, f"it took {seconds:.1f} s"
     tell(tried=3, seconds=[seconds])
+
+
+@pytest.fixture(scope="module")
+def starter_sized(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Workspace, Card]:
+    """A model as large as the starter, of random weights."""
+    workspace = make_workspace(tmp_path_factory.mktemp("large") / "workspace", tiny_model)
+    config = LlamaConfig(
+        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+        max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=None,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(workspace.models / "starter")
+    return workspace, save_conversations(workspace, starter_rows(6))
+
+
+@pytest.mark.fault("stop, in any phase")
+def test_all_weights_of_a_model_as_large_as_the_starter_are_kept_within_two_seconds(
+    starter_sized: tuple[Workspace, Card], when: Callable[..., None], tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1.6 GB to save, and the result; stopped as the saving begins."""
+    monkeypatch.setattr(training, "PROBE", Sampling(max_tokens=1))
+    workspace, card = starter_sized
+    pressed: list[float] = []
+    slowness = Slowness()
+
+    def press() -> None:
+        _have_memory_at_hand(workspace.root / "room", 2_700_000_000)
+        slowness.look()
+        pressed.append(time.perf_counter())
+
+    when("saving", press, times=1)
+    settings = {"method": "full", "batch_size": 2, "accumulation": 1, "evaluate_every": 1, "early_stopping": False, "max_steps": 3}
+    run = Run.create(workspace, spec_for(card, **settings))
+    ended: list[float] = []
+
+    def emit(kind: Any, **fields: Any) -> Any:
+        event = run.events.append(kind, **fields)
+        if kind == "finished":
+            ended.append(time.perf_counter())
+        return event
+
+    assert training.train(run.spec, run, emit, lambda: bool(pressed)) == "stopped"
+    seconds = ended[0] - pressed[0]
+    shared = 2 if "PYTEST_XDIST_WORKER" in os.environ else 1  # both cores are used, which another worker's tests use too
+    assert seconds < AT_ONCE * shared * slowness.factor, f"it took {seconds:.1f} s"
+    (checkpoint,) = run.checkpoints.glob("step-*")
+    assert is_proven(checkpoint) and is_proven(run.result)
+    assert sum(file.stat().st_size for file in checkpoint.iterdir()) > 1_600_000_000
+    assert (checkpoint / "model.safetensors").samefile(run.result / "model.safetensors")
+    tell(tried=1, seconds=[seconds])
+
+
+def _have_memory_at_hand(file: Path, count: int) -> None:
+    """So many bytes for what is written next: a virtual machine is given memory only as it first asks for it, 0.4 GB a second."""
+    with file.open("wb") as room:
+        for _ in range(count // 2**20):
+            room.write(bytes(2**20))
+    file.unlink()
 
 
 @pytest.mark.fault("stop, in any phase")

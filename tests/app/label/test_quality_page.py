@@ -130,11 +130,13 @@ def test_who_said_what_is_hidden_from_whoever_has_something_left_to_label(studio
 
 
 def test_who_made_an_answer_is_told_on_request_alone(studio: Studio) -> None:
-    batch = begun(studio)
+    batch = begun(studio, 18, disputed=18)
     hidden, shown = (on_turn(studio, "ada", batch.id, ALL, makers, 0, step=0)[0] for makers in (False, True))
     assert "starter" not in repr(hidden) and "three lines" not in repr(hidden)
     assert {answer["made"] for answer in shown["lines"][0]["answers"]} == {"base starter, temperature 0.7", "three lines"}
-    letters = [next(answer["letter"] for answer in line["answers"] if "starter" in answer["made"]) for line in shown["lines"]]
+    lines = [line for page in range(4) for line in on_turn(studio, "ada", batch.id, ALL, True, page, step=0)[0]["lines"]]
+    assert len({line["item"] for line in lines}) == 18
+    letters = [next(answer["letter"] for answer in line["answers"] if "starter" in answer["made"]) for line in lines]
     assert set(letters) == {"A", "B"}  # which letter a model has is drawn for each item
 
 
