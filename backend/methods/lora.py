@@ -18,7 +18,7 @@ class LowRank(MethodSettings):
     """The settings LoRA and QLoRA share."""
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2106.09685"
-    activation_share: ClassVar[float] = 0.36
+    activation_share: ClassVar[float] = 0.32
     default_learning_rate: ClassVar[float] = 1e-3
     mergeable: ClassVar[bool] = True
 

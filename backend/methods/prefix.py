@@ -20,7 +20,7 @@ class Prefix(MethodSettings):
     title: ClassVar[str] = "Prefix"
     sentence: ClassVar[str] = "Puts learnt memories before the text in every layer. Small, and the weights stay as they are."
     paper: ClassVar[str] = "https://arxiv.org/abs/2101.00190"
-    activation_share: ClassVar[float] = 0.42
+    activation_share: ClassVar[float] = 0.29
     default_learning_rate: ClassVar[float] = 1e-2
     mergeable: ClassVar[bool] = False
 

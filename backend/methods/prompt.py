@@ -22,7 +22,7 @@ class Prompt(MethodSettings):
     title: ClassVar[str] = "Prompt"
     sentence: ClassVar[str] = "Learns a few word vectors that stand before every prompt. The smallest of all."
     paper: ClassVar[str] = "https://arxiv.org/abs/2104.08691"
-    activation_share: ClassVar[float] = 0.4
+    activation_share: ClassVar[float] = 0.34
     default_learning_rate: ClassVar[float] = 3e-2
     mergeable: ClassVar[bool] = False
 
