@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from backend.fast import attention, norm, quicken, swiglu
 from backend.fast.lora import LoraProduct
+from backend.models import load
 
 IDS = torch.arange(36).reshape(3, 12) % 500 + 5
 
@@ -84,6 +85,33 @@ def test_what_is_not_plain_keeps_pefts_computation(tiny_model: Path, config: dic
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     model = quicken(get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], **config)))
     assert "backend.fast.lora" not in {type(layer.forward).__module__ for layer in model.modules()}
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["scales packed too", "scales as they are"])
+def test_a_packed_base_gives_what_the_stock_layers_give_and_no_copy_of_it_is_kept(tiny_model: Path, nested: bool) -> None:
+    packing = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32, bnb_4bit_use_double_quant=nested
+    )
+    base = load(tiny_model, torch.float32, device=torch.device("cpu"), quantization=packing)
+    torch.manual_seed(0)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj"], init_lora_weights=False)
+    model = get_peft_model(base, settings).train()
+    logits, grads = gradients(model)
+    quicken(model)
+    kept: list[torch.Size] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        quick_logits, quick_grads = gradients(model)
+    assert [type(layer.forward).__module__ for layer in model.modules()].count("backend.fast.lora") == 2 * 3
+    assert torch.allclose(quick_logits, logits, atol=1e-5) and grads.keys() == quick_grads.keys()
+    for name, grad in grads.items():
+        assert grad.abs().max() > 0 and torch.allclose(quick_grads[name], grad, rtol=1e-3, atol=1e-4), name
+    packed = {layer.base_layer.weight.quant_state.shape for layer in model.modules() if hasattr(layer, "lora_A")}
+    assert len(packed) > 1 and not packed & set(kept)
 
 
 def test_what_is_saved_stays_as_it_was(model: nn.Module, tmp_path: Path) -> None:
