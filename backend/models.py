@@ -148,12 +148,21 @@ def load(
         )
         if not quantization:
             model = model.to(device)
+        elif device.type == "cpu":
+            _let_go_of_the_file(model)
     if head == "scalar":
         model.score.float()  # rewards differ by little
     for module in model.modules():  # bitsandbytes repacks for the CPU in evaluation, after which gradients are lost
         if type(module).__name__ == "Linear4bit":
             module.support_avx512bf16_for_cpu = False
     return model.eval()
+
+
+def _let_go_of_the_file(model: "PreTrainedModel") -> None:
+    """Copies of what is not packed: seen in the file, one of them alone keeps all of that in memory, packed weights and all."""
+    for parameter in model.parameters():
+        if not hasattr(parameter, "quant_state"):
+            parameter.data = parameter.data.clone()
 
 
 def task_type(model: "PreTrainedModel") -> str:

@@ -17,7 +17,6 @@ class QLora(LowRank):
     title: ClassVar[str] = "QLoRA"
     sentence: ClassVar[str] = "LoRA beside a base packed into 4 bits. For models that would not fit otherwise."
     paper: ClassVar[str] = "https://arxiv.org/abs/2305.14314"
-    activation_share: ClassVar[float] = 0.55
 
     name: Literal["qlora"] = "qlora"
     double_quantization: bool = advanced(

@@ -1,6 +1,8 @@
 """The contract every method keeps, on a real tiny model, trained by the real `train()`."""
 
+import gc
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +156,18 @@ def load_base(folder: Path, method: MethodSettings, *, precision: torch.dtype | 
 def attached(folder: Path, method: MethodSettings, *, precision: torch.dtype | None = None) -> torch.nn.Module:
     torch.manual_seed(0)
     return method.attach(load_base(folder, method, precision=precision), models.load_tokenizer(folder)).eval()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which files are in memory is asked by Linux's means")
+def test_a_packed_base_does_not_keep_the_file_it_was_packed_from_in_memory(tiny_model: Path) -> None:
+    file = str(tiny_model / "model.safetensors")
+    plain = load_base(tiny_model, parse({"name": "lora"}), precision=torch.float32)
+    assert file in Path("/proc/self/maps").read_text()  # as it is where nothing is packed
+    del plain
+    packed = load_base(tiny_model, parse({"name": "qlora"}), precision=torch.float32)
+    gc.collect()
+    assert any(hasattr(parameter, "quant_state") for parameter in packed.parameters())
+    assert file not in Path("/proc/self/maps").read_text()
 
 
 def plain_name(name: str) -> str:
