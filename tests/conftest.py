@@ -1,20 +1,24 @@
 """What many tests need: a real model small enough to train in seconds, a workspace, and data sets in it.
 
 One thread, so that runs are the same bit for bit and leave the other cores alone; no network, whatever a library tries.
+Ports of its own for each process of tests, away from the studio's: nobody takes one that another has just left.
 """
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", GRADIO_SERVER_PORT=str(8100 + 100 * WORKER))
 
 import json  # noqa: E402
 import shutil  # noqa: E402
+import socket  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from backend.data.importing import import_file  # noqa: E402
 from backend.data.readers import inspect  # noqa: E402
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 VOCABULARY = 600
 CONTEXT = 512
+settings.register_profile("studio", deadline=None)  # a busy machine is no fault of what is tried
+settings.load_profile("studio")
 
 
 def starter_rows(count: int) -> list[dict]:
@@ -136,6 +142,13 @@ def pairs(workspace: Workspace) -> Card:
     return Datasets(workspace).save(rows, name="pairs", record="preferences", source={"made": "for tests"})
 
 
+def any_port() -> int:
+    """A port that nobody listens on, far from those the studio looks at by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator["Browser"]:
     """One Chromium for all browser tests, each of which opens a context of its own."""
@@ -143,6 +156,9 @@ def chromium() -> Iterator["Browser"]:
         if os.environ.get("STUDIO_REQUIRE_BROWSER") == "1":
             pytest.fail("STUDIO_REQUIRE_BROWSER=1, but there is no Chromium on the PATH")
         pytest.skip("no Chromium on the PATH")
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)  # milliseconds; a busy machine is no fault of the page
     with open_chromium() as browser:
         yield browser
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client
 
-from backend.ports import free_port
-from tests.conftest import make_workspace
+from tests.conftest import any_port, make_workspace
 
 ROOT = Path(__file__).parents[2]
 OURS = ("127.0.0.1", "localhost", "::1", None)
@@ -37,7 +36,7 @@ sys.exit(launch.main(sys.argv[2:]))
 @pytest.fixture
 def watched(tmp_path: Path, tiny_model: Path) -> Iterator[tuple[str, Path]]:
     """(address of a studio, the file of hosts it asks for)"""
-    workspace, asked, port = make_workspace(tmp_path / "workspace", tiny_model), tmp_path / "asked", free_port("127.0.0.1")
+    workspace, asked, port = make_workspace(tmp_path / "workspace", tiny_model), tmp_path / "asked", any_port()
     options = ("--no-venv", "--no-browser", "--no-watcher", f"--port={port}", f"--workspace={workspace.root}")
     command = [sys.executable, "-c", TOLD, str(asked), *options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "HF_HUB_OFFLINE": "0"})

@@ -50,7 +50,7 @@ def test_more_pages_than_a_browser_opens_connections_all_work(chromium: Browser,
     with chromium.new_context() as context:
         tabs = [context.new_page() for _ in range(MORE_THAN_CONNECTIONS)]
         for tab in tabs:
-            tab.goto(url, timeout=10_000, wait_until="commit")
+            tab.goto(url, timeout=60_000, wait_until="commit")
         for tab in tabs:
             tab.get_by_role("button", name="Press").click()
             expect(tab.get_by_label("Presses")).to_have_value("1")

@@ -14,10 +14,9 @@ from starlette.routing import BaseRoute, Route
 from app.doors import POLICY, Password
 from app.main import build, launch_options
 from app.studio import Studio
-from backend.ports import free_port
 from backend.store import Store
 from backend.workspace import Workspace
-from tests.conftest import make_workspace
+from tests.conftest import any_port, make_workspace
 
 FOREIGN = ({"Host": "evil.example"}, 400), ({"Origin": "http://evil.example"}, 403), ({"Origin": "http://127.0.0.1:9"}, 403)
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
@@ -43,7 +42,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iter
     workspace = make_workspace(tmp_path_factory.mktemp("served") / "workspace", tiny_model)
     studio = Studio.open(workspace.root)
     page = build(studio)
-    options = launch_options(page, "127.0.0.1", free_port("127.0.0.1"), False)
+    options = launch_options(page, "127.0.0.1", any_port(), False)
     page.launch(**options, allowed_paths=[str(workspace.exports)], prevent_thread_lock=True)
     yield Launched(page, workspace)
     page.close()

@@ -94,9 +94,9 @@ def test_a_run_goes_from_the_click_to_its_result(engine: Engine, dataset: Card) 
 
 def test_libraries_are_set_aside_and_whatever_comes_later_is_collected(engine: Engine) -> None:
     assert gc.isenabled() and gc.get_freeze_count() > 100_000
-    begun = time.perf_counter()
+    begun = time.thread_time()  # others may have the processor meanwhile
     gc.collect()
-    assert time.perf_counter() - begun < 0.15  # of 0.35 s with everything to be gone through
+    assert time.thread_time() - begun < 0.15  # of 0.35 s with everything to be gone through
 
 
 @pytest.mark.fault("two starts at once")

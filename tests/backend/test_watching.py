@@ -89,9 +89,10 @@ def test_asking_the_watcher_to_end_ends_the_studio(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="only there does a process outlive the one that started it so")
 def test_a_studio_whose_watcher_is_killed_ends_too(tmp_path: Path) -> None:
-    process = watcher(tmp_path, "from backend.watching import end_with_watcher; end_with_watcher(); time.sleep(60)")
-    wait_for(lambda: told(tmp_path))
-    time.sleep(0.3)
+    looks = tmp_path / "looks"  # is there once the studio knows who its watcher is
+    does = f"from backend.watching import end_with_watcher; end_with_watcher(); open({str(looks)!r}, 'w'); time.sleep(60)"
+    process = watcher(tmp_path, does)
+    wait_for(looks.exists)
     process.kill()
     process.wait()
     wait_for(lambda: not is_alive(int(told(tmp_path)[0])))

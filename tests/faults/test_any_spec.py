@@ -26,13 +26,12 @@ from backend.labelling.taking import parse_taking
 from backend.methods import all_methods
 from backend.objectives import all_objectives
 from backend.plan import plan, with_saved_data
-from backend.ports import free_port
 from backend.rewriting import RewritingSettings, RewritingSpec, parse_rewriting
 from backend.runs import Run
 from backend.sampling import Sampling
 from backend.specs import RunSpec, TrainingSettings, parse_spec
 from backend.workspace import Workspace
-from tests.conftest import make_workspace, save_conversations, starter_rows
+from tests.conftest import any_port, make_workspace, save_conversations, starter_rows
 from tests.faults.survival import LONG
 
 EXAMPLES = 20_000 if LONG else 200
@@ -108,7 +107,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
     studio.engine.hold()
     with gr.Blocks(analytics_enabled=False) as page:
         public_api(studio)
-    _, url, _ = page.launch(**launch_options(page, "127.0.0.1", free_port("127.0.0.1"), False), prevent_thread_lock=True)
+    _, url, _ = page.launch(**launch_options(page, "127.0.0.1", any_port(), False), prevent_thread_lock=True)
     yield studio, card, url
     page.close()
     studio.engine._studio_lock.release()

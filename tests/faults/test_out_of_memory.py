@@ -124,9 +124,9 @@ def test_a_run_that_finds_none_the_second_time_either_says_so_and_chat_answers(
 def test_after_a_run_that_failed_for_want_of_memory_nothing_is_kept_and_chat_answers(engine: Engine, dataset: Card, tell: Tell) -> None:
     model, _ = engine.shelf.get(BASE)
     model.register_forward_pre_hook(run_out)
-    run = engine.runs.get(engine.submit(spec_for(dataset, method="full", max_steps=2, evaluate_every=2)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "quicken", run_out)
+        run = engine.runs.get(engine.submit(spec_for(dataset, method="full", max_steps=2, evaluate_every=2)))
         idle(engine)
     assert run.status == "failed" and told(run, "finished")[0]["message"].startswith("Memory ran out even with one row at once")
     assert not engine.shelf.holds(BASE) and chat_answers(engine)

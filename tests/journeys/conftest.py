@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 180
+FILLING_SECONDS = 10
+REST = "(_, milliseconds) => new Promise(over => setTimeout(over, milliseconds))"  # by the page's clock: as long as it is at work
 expect.set_options(timeout=30_000)  # milliseconds; a busy machine is no fault of the page
 
 
@@ -111,8 +113,15 @@ def engine_is_ready(page: Page) -> None:
 
 
 def fill(page: Page, elem_id: str, value: str) -> None:
-    """Type into a setting of the form."""
-    page.locator(f"#{elem_id} textarea, #{elem_id} input").first.fill(value)
+    """Type into a setting of the form, and again where Gradio fills it a moment later over what was typed."""
+    field = page.locator(f"#{elem_id} textarea, #{elem_id} input").first
+    until = time.monotonic() + FILLING_SECONDS
+    while True:
+        field.fill(value)
+        field.evaluate(REST, 300)
+        if field.input_value() == value:
+            return
+        assert time.monotonic() < until, f"#{elem_id} does not keep what is typed into it"
 
 
 def unfold(page: Page | Locator, part: str, field: str) -> None:
@@ -121,7 +130,7 @@ def unfold(page: Page | Locator, part: str, field: str) -> None:
         return
     page.get_by_role("button", name=part).last.click()
     expect(page.locator(f"#{field}")).to_be_visible()
-    time.sleep(1)  # Gradio fills what has just been unfolded a moment later, over what was typed meanwhile
+    page.locator(f"#{field}").evaluate(REST, 1000)  # Gradio fills what has just been unfolded a moment later
 
 
 def train(page: Page, method: str, *, steps: int, name: str) -> None:

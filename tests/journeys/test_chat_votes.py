@@ -10,7 +10,8 @@ def ask(page: Page, question: str) -> None:
     """Ask both sides, and wait until both have answered."""
     fill(page, "chat-prompt", question)
     page.keyboard.press("Enter")
-    expect(page.locator(".vote-line")).to_contain_text("Vote once both sides", timeout=60_000)
+    for side in ("left", "right"):
+        expect(page.locator(f"#chat-{side}")).to_contain_text(question, timeout=60_000)
     expect(page.locator(".vote-line")).to_contain_text("Which answer is better?", timeout=120_000)
 
 

@@ -144,7 +144,7 @@ def test_runs_are_compared_renamed_and_deleted(visit):
     page.get_by_role("tab", name="Log", exact=True).click()
     expect(page.locator("#run-log")).to_contain_text("held-out loss")
     page.get_by_role("tab", name="Name and note").click()
-    page.wait_for_timeout(1000)  # Gradio fills a tab's fields a moment after it first shows it, over what was typed by then
+    expect(page.locator("#runs-name input, #runs-name textarea").first).to_have_value("journey LoRA")  # Gradio has filled it
     fill(page, "runs-name", "renamed by hand")
     page.locator("#runs-relabel").click()
     expect(page.locator("#run-table")).to_contain_text("renamed by hand")

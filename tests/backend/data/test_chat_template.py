@@ -73,7 +73,8 @@ def test_a_template_without_an_end_is_broken_off_and_the_next_one_is_written(
     for _ in range(2):
         with pytest.raises(UserError, match="was not done after 0.5 s"):
             encode_messages(ASKED, tokenizer)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
+    monkeypatch.undo()  # an honest one may take its time on a busy machine
     tokenizer.chat_template = good
     assert "Why?" in written([(ASKED, False)], tokenizer)[0]
 
@@ -103,12 +104,12 @@ def test_one_giant_operation_is_broken_off_while_the_studio_goes_on(
     tokenizer: PreTrainedTokenizerBase, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "Why?" in written([(ASKED, False)], tokenizer)[0]
-    monkeypatch.setattr(chat_template, "SECONDS", 2.0)
+    monkeypatch.setattr(chat_template, "SECONDS", 6.0)
     good, tokenizer.chat_template = tokenizer.chat_template, GIANT[name]
     begun = time.monotonic()
-    with nobody_waits(longer=1.5), pytest.raises(UserError, match="was not done after 2 s|MemoryError|OverflowError|ValueError"):
+    with nobody_waits(longer=4), pytest.raises(UserError, match="was not done after 6 s|MemoryError|OverflowError|ValueError"):
         written([(ASKED, False)], tokenizer)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     tokenizer.chat_template = good
     assert "Why?" in written([(ASKED, False)], tokenizer)[0]
 

@@ -152,7 +152,7 @@ def test_a_stop_breaks_off_what_an_endpoint_is_slow_to_answer(endpoint: Any) -> 
     begun = time.monotonic()
     with pytest.raises(Stopped):
         writer.answer(["Why?"] * 6, BRIEF)
-    assert time.monotonic() - begun < 2 and 0 < len(endpoint.asked) < 6
+    assert time.monotonic() - begun < 10 and 0 < len(endpoint.asked) < 6
     over.set()
 
 

@@ -66,12 +66,12 @@ def test_sides_are_drawn_for_each_item_and_person_and_stay_while_looked_at(label
     batch = begun(labels, 200, overlap=2)
     orders: dict[str, list[tuple[int, ...]]] = {"ada": [], "bob": []}
     for person, seen in orders.items():
-        while (shown := labels.next(batch.id, person)) and len(seen) < 60:
+        while (shown := labels.next(batch.id, person)) and len(seen) < 120:
             assert shown_to(labels, batch, person).order == shown.order
             seen.append(shown.order)
             prefer(labels, shown, person, 0)
     for seen in orders.values():
-        assert 15 < sum(order == (0, 1) for order in seen) < 45
+        assert 30 < sum(order == (0, 1) for order in seen) < 90
     assert orders["ada"] != orders["bob"]
 
 

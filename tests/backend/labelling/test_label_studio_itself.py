@@ -20,9 +20,9 @@ import pytest
 from backend.labelling.bringing import pairs_in
 from backend.labelling.items import Labels
 from backend.labelling.taking import TakingSettings, configuration, form_named, take, write
-from backend.ports import free_port
 from backend.store import Store
 from tests.backend.labelling.test_taking import MIXED, judged_batch
+from tests.conftest import any_port
 
 COMMAND, TOKEN = os.environ.get("STUDIO_LABEL_STUDIO", ""), "0123456789abcdef" * 2 + "01234567"
 pytestmark = pytest.mark.skipif(not COMMAND, reason="STUDIO_LABEL_STUDIO does not name a label-studio command")
@@ -32,7 +32,7 @@ KEEP_ALL = TakingSettings(short=False)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Label Studio with one user and no project."""
-    port, folder = free_port("127.0.0.1"), tmp_path_factory.mktemp("label-studio")
+    port, folder = any_port(), tmp_path_factory.mktemp("label-studio")
     who = ["--username", "someone@example.com", "--password", "only-for-tests", "--user-token", TOKEN]
     command = [COMMAND, "start", "--no-browser", "--port", str(port), "--data-dir", str(folder), *who]
     quiet = {"LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true", "LATEST_VERSION_CHECK": "0", "COLLECT_ANALYTICS": "0"}
