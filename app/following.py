@@ -21,7 +21,7 @@ PARTINGS = 3  # times the end of what was followed is told
 IN_FULL = 10  # of so many answers one says everything: another may have got lost
 # Seconds between two questions of a page: while something is waited for, once the curve has begun, and where nothing can be new.
 # It never stops asking: an answer on its way that said so could arrive after a run was opened.
-BEAT, STEADY, REST = 1.0, 2.0, 5.0
+BEAT, STEADY, REST = 1.0, 3.0, 5.0
 BEGUN = 5  # steps after which a curve has begun
 
 

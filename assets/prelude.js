@@ -19,10 +19,10 @@ for (const event of dependencies) Object.setPrototypeOf(event, Unwatched.prototy
 Object.setPrototypeOf(dependencies, UnwatchedList.prototype);
 
 // Gradio counts the seconds of every wait sixty times a second, those of its own loading for as long as the page is open, and
-// each time the browser draws the page: a tenth of a core. They are shown in tenths of a second, so ten times do.
+// each time the browser draws the page: a tenth of a core, from whatever trains on the same machine. Once a second will do.
 const atNextFrame = window.requestAnimationFrame.bind(window);
 const counts = (callback) => /performance\.now\(\)-.+\/1e3/.test(callback);
-window.requestAnimationFrame = (callback) => (counts(callback) ? setTimeout(callback, 100) : atNextFrame(callback));
+window.requestAnimationFrame = (callback) => (counts(callback) ? setTimeout(callback, 1000) : atNextFrame(callback));
 
 // Goodbye, to app/presence.py. The session's name stands in no place but the addresses the page asks.
 addEventListener('pagehide', () => {
