@@ -24,7 +24,7 @@ SIDE_BY_SIDE = 4  # files read or brought to the disk at once: two large ones on
 
 def put_in_place(partial_folder: Path, place: Path) -> None:
     """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
-    known = _listed(partial_folder, "sha256")  # in the folder whose model this one shares
+    known = _listed(partial_folder, "sha256") or {}  # in the folder whose model this one shares
     (partial_folder / MANIFEST).unlink(missing_ok=True)
     files = sorted(partial_folder.iterdir())
     shared = {file.name: known[file.name] for file in files if file.name in known and file.stat().st_nlink > 1}
@@ -64,7 +64,7 @@ def is_whole(folder: Path) -> bool:
     """Whether every file a folder was saved with is there at its full size. Quick: asked at every look and every save."""
     sizes = _listed(folder, "bytes")
     try:
-        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+        return sizes is not None and all((folder / name).stat().st_size == size for name, size in sizes.items())
     except OSError:
         return False
 
@@ -77,7 +77,7 @@ def is_proven(folder: Path) -> bool:
     """
     if not is_whole(folder):
         return False
-    listed = _listed(folder, "sha256")
+    listed = _listed(folder, "sha256") or {}
     try:
         return _hashes(folder / name for name in listed) == listed
     except OSError:
@@ -100,11 +100,11 @@ def remove_outdated(checkpoints: Path) -> None:
 
     The one before is what a resume falls back to where the disk damages the newest later on.
     """
-    newest = newest_checkpoint(checkpoints)
+    whole = whole_checkpoints(checkpoints)
+    newest = next((place for place, folder in enumerate(whole) if is_proven(folder)), None)
     if newest is None:
         return
-    whole = whole_checkpoints(checkpoints)
-    kept = whole[whole.index(newest) :][:KEPT]
+    kept = whole[newest : newest + KEPT]
     for folder in checkpoints.glob("step-*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
@@ -125,12 +125,12 @@ def _share_weights(file: str, to: str) -> None:
     shutil.copy2(file, to)
 
 
-def _listed(folder: Path, what: Literal["bytes", "sha256"]) -> dict[str, Any]:
-    """The sizes or the hashes of a folder's files by name, as its manifest has them; nothing where it has none or is damaged."""
+def _listed(folder: Path, what: Literal["bytes", "sha256"]) -> dict[str, Any] | None:
+    """The sizes or the hashes of a folder's files by name, as its manifest has them; None where it has none or is damaged."""
     try:
         return dict(json.loads((folder / MANIFEST).read_text())[what])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
 
 
 def _bring_to_disk(file: Path) -> None:
