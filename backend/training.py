@@ -43,7 +43,7 @@ from backend.trainer import Borrow, Diverged, Lend, Reporter, StudioTrainer, Tur
 from backend.workspace import Workspace
 
 PROBE = Sampling(max_tokens=64)
-torch.serialization.set_crc32_options(False)  # two thirds of a save's time, and a manifest has SHA-256 of every file
+torch.serialization.set_crc32_options(False)  # half the time of writing an optimiser, and a manifest has SHA-256 of every file
 log = logging.getLogger(__name__)
 
 
