@@ -4,16 +4,18 @@ A folder is written aside, brought to the disk with a list of its files, and the
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
+from backend.disk import bring_to_disk, sha256_of
 from backend.workspace import keep_names
 
 MANIFEST = "manifest.json"  # of a finished folder: its files, their sizes and their hashes
@@ -22,19 +24,40 @@ TO_RESUME = ("*.pt", "*.pth", "progress.json", "trainer_state.json")  # of a che
 SIDE_BY_SIDE = 4  # files read or brought to the disk at once: two large ones on two cores, and the disk's work meanwhile
 
 
-def put_in_place(partial_folder: Path, place: Path) -> None:
-    """Make a finished folder appear under its name, with a list of its files; replaces what is there."""
-    known = _listed(partial_folder, "sha256") or {}  # in the folder whose model this one shares
+def write_checkpoint(place: Path, write_weights: Callable[[Path], None], write_state: Callable[[Path], dict[str, str]]) -> None:
+    """A checkpoint under its name: its weights, and written beside them all else that resuming needs.
+
+    `write_state` returns the hashes, by name, of the files it has written through.
+    """
+    partial_folder = place.with_name(".writing")
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir()
+
+    def weights_on_disk() -> dict[str, str]:
+        write_weights(partial_folder)
+        return _hashed_on_disk(partial_folder.glob("*.safetensors"))
+
+    with ThreadPoolExecutor(1) as beside:
+        weights = beside.submit(weights_on_disk)
+        hashes = write_state(partial_folder)
+        hashes |= weights.result()
+    put_in_place(partial_folder, place, hashes)
+
+
+def put_in_place(partial_folder: Path, place: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Make a finished folder appear under its name, with a list of its files; replaces what is there.
+
+    Files whose `hashes` are known are on the disk already.
+    """
+    listed = _listed(partial_folder, "sha256") or {}  # in the folder whose model this one shares
     (partial_folder / MANIFEST).unlink(missing_ok=True)
     files = sorted(partial_folder.iterdir())
-    shared = {file.name: known[file.name] for file in files if file.name in known and file.stat().st_nlink > 1}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        brought = pool.map(_bring_to_disk, files)
-        hashes = _hashes(file for file in files if file.name not in shared)
-        list(brought)  # what the disk refused is raised here
+    shared = {file.name: listed[file.name] for file in files if file.name in listed and file.stat().st_nlink > 1}
+    known = {**shared, **hashes}
     sizes = {file.name: file.stat().st_size for file in files}
-    (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": sizes, "sha256": {**hashes, **shared}}, indent=1))
-    _bring_to_disk(partial_folder / MANIFEST)
+    sha256 = known | _hashed_on_disk(file for file in files if file.name not in known)
+    (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": sizes, "sha256": sha256}, indent=1))
+    bring_to_disk(partial_folder / MANIFEST)
     keep_names(partial_folder)
     before = place.with_name(f".{place.name}.before")
     shutil.rmtree(before, ignore_errors=True)
@@ -69,8 +92,8 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def is_proven(folder: Path) -> bool:
-    """Whether every file is, byte for byte, what was saved.
+def is_proven(folder: Path, *, on_disk: bool = False) -> bool:
+    """Whether every file is, byte for byte, what was saved; `on_disk`, whatever memory remembers of it.
 
     Reads all of it, gigabytes for a large model and full training, so it is asked only before an older one goes, and by a resume:
     there a wrong byte would go on into every later step. A folder saved before manifests had hashes is judged by its sizes.
@@ -79,7 +102,7 @@ def is_proven(folder: Path) -> bool:
         return False
     listed = _listed(folder, "sha256") or {}
     try:
-        return _hashes(folder / name for name in listed) == listed
+        return _hashes((folder / name for name in listed), from_disk=on_disk) == listed
     except OSError:
         return False
 
@@ -101,7 +124,7 @@ def remove_outdated(checkpoints: Path) -> None:
     The one before is what a resume falls back to where the disk damages the newest later on.
     """
     whole = whole_checkpoints(checkpoints)
-    newest = next((place for place, folder in enumerate(whole) if is_proven(folder)), None)
+    newest = next((place for place, folder in enumerate(whole) if is_proven(folder, on_disk=True)), None)
     if newest is None:
         return
     kept = whole[newest : newest + KEPT]
@@ -133,18 +156,18 @@ def _listed(folder: Path, what: Literal["bytes", "sha256"]) -> dict[str, Any] | 
         return None
 
 
-def _bring_to_disk(file: Path) -> None:
-    with file.open("rb") as content:
-        os.fsync(content.fileno())
+def _hashed_on_disk(files: Iterable[Path]) -> dict[str, str]:
+    """The files' SHA-256 by name, once all of them are on the disk. Raises `OSError`."""
+    files = list(files)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        brought = pool.map(bring_to_disk, files)
+        hashes = _hashes(files)
+        list(brought)  # what the disk refused is raised here
+    return hashes
 
 
-def _hashes(files: Iterable[Path]) -> dict[str, str]:
+def _hashes(files: Iterable[Path], *, from_disk: bool = False) -> dict[str, str]:
     """The files' SHA-256 by name."""
     files = list(files)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        return dict(zip([file.name for file in files], pool.map(_sha256, files), strict=True))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        return dict(zip([file.name for file in files], pool.map(partial(sha256_of, from_disk=from_disk), files), strict=True))

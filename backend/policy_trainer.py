@@ -23,9 +23,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase, get_scheduler
 
-from backend.checkpoints import put_in_place, remove_outdated, require_room
+from backend.checkpoints import put_in_place, remove_outdated, require_room, write_checkpoint
 from backend.data.tokens import Encoded
 from backend.device import device
+from backend.disk import WriteThrough
 from backend.errors import Stopped, UserError
 from backend.evaluation import on_device
 from backend.examples import Example, Prompted, collate, example_of
@@ -376,7 +377,7 @@ class PolicyTrainer:
             self.best_loss, self.best_step, self.worse_in_a_row = loss, self.step, 0
             partial = self.checkpoints / ".best.partial"
             shutil.rmtree(partial, ignore_errors=True)
-            self._save(str(partial))
+            self.write_weights(partial)
             put_in_place(partial, self.checkpoints / "best")
             self.report.emit("saved", step=self.step, folder="checkpoints/best", best=True)
             return
@@ -386,34 +387,37 @@ class PolicyTrainer:
 
     # -- checkpoints
 
-    def _save(self, output_dir: str) -> None:
+    def write_weights(self, folder: Path) -> None:
         """PEFT's own format, or safetensors of the model."""
         extra = {"save_embedding_layers": False} if isinstance(self.model, PeftModel) else {}
-        self.model.save_pretrained(output_dir, **extra)
+        self.model.save_pretrained(str(folder), **extra)
 
     def _save_checkpoint(self) -> None:
         """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven, or, so that
         nobody who stops a run waits for that, once it is over."""
         begun = time.perf_counter()
         require_room(self.checkpoints, sum(parameter.nbytes for parameter in self.parameters))
-        place, partial = self.checkpoints / f"step-{self.step}", self.checkpoints / ".writing"
-        shutil.rmtree(partial, ignore_errors=True)
-        self._save(str(partial))
-        state = {
-            "value_head": self.value_head.state_dict() if self.value_head else {}, "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
-            "dice": torch.get_rng_state(), "round": self.round and _kept(self.round),
-        }
-        torch.save(state, partial / "state.pt")
-        (partial / "progress.json").write_text(json.dumps({
-            "step": self.step, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
-            "evaluated_step": self.evaluated_step, "ended_early": self.ended_early, "kl_coefficient": self.kl_coefficient,
-            "seconds_before": self.seconds,
-        }))  # fmt: skip
-        put_in_place(partial, place)
+        place = self.checkpoints / f"step-{self.step}"
+        write_checkpoint(place, self.write_weights, self._write_state)
         self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
         if not self.report.should_stop():
             remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
+
+    def _write_state(self, folder: Path) -> dict[str, str]:
+        """All of a checkpoint but the weights; returns the hash of what is large."""
+        state = {
+            "value_head": self.value_head.state_dict() if self.value_head else {}, "optimizer": self.optimizer.state_dict(), "rate": self.rate.state_dict(),
+            "dice": torch.get_rng_state(), "round": self.round and _kept(self.round),
+        }
+        with WriteThrough(folder / "state.pt") as file:
+            torch.save(state, file)
+        (folder / "progress.json").write_text(json.dumps({
+            "step": self.step, "best_loss": self.best_loss, "best_step": self.best_step, "worse_in_a_row": self.worse_in_a_row,
+            "evaluated_step": self.evaluated_step, "ended_early": self.ended_early, "kl_coefficient": self.kl_coefficient,
+            "seconds_before": self.seconds,
+        }))  # fmt: skip
+        return {file.path.name: file.sha256}
 
     def _taken_up(self, kept: dict[str, Any]) -> Round:
         """A round that a stop broke off, as `_kept` has put it down."""

@@ -24,9 +24,11 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
-from backend.checkpoints import is_whole, put_in_place, remove_outdated, require_room
+from backend.checkpoints import is_whole, put_in_place, remove_outdated, require_room, write_checkpoint
 from backend.device import device, process_memory_bytes
+from backend.disk import WriteThrough
 from backend.errors import Stopped
 from backend.evaluation import Measured, Sums, in_order, measure
 from backend.examples import AnyExample, LikeLengths
@@ -112,6 +114,7 @@ class StudioTrainer(Trainer):
         """A checkpoint as if the step that was broken off had never begun; nothing of it has reached the weights."""
         if self.dice is not None and not is_whole(self.checkpoints / f"step-{self.step}"):
             _lay_dice(self.dice)
+            self.model.zero_grad()  # what was summed up so far: its memory serves for the saving
             self._save_checkpoint(self.model, None)
 
     # -- batches and loss
@@ -248,37 +251,37 @@ class StudioTrainer(Trainer):
         """The weights alone, whole or not at all, in place of what was there."""
         partial_folder = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial_folder, ignore_errors=True)
-        self._save(str(partial_folder))
+        self.write_weights(partial_folder)
         put_in_place(partial_folder, folder)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+    def write_weights(self, folder: Path) -> None:
         """PEFT's own format, or safetensors of the model. No pickled arguments."""
-        assert output_dir is not None
         extra = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
-        self.model.save_pretrained(output_dir, state_dict=state_dict, **extra)
+        self.model.save_pretrained(str(folder), **extra)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """All that resuming needs, written aside and then put in place; outdated ones go once this one is proven, or, so that
         nobody who stops a run waits for that, once it is over."""
         begun = time.perf_counter()
         require_room(self.checkpoints, self._learnt_bytes())
-        staging = self.checkpoints / ".writing"
-        shutil.rmtree(staging, ignore_errors=True)
-        self.args.output_dir = str(staging)
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.output_dir = str(self.checkpoints)
         step = self.state.global_step
         place = self.checkpoints / f"step-{step}"
-        (staging / f"checkpoint-{step}" / "progress.json").write_text(json.dumps(self._progress()))
-        put_in_place(staging / f"checkpoint-{step}", place)
-        shutil.rmtree(staging, ignore_errors=True)
+        write_checkpoint(place, self.write_weights, self._write_state)
         self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
         if not self.report.should_stop():
             remove_outdated(self.checkpoints)
         self.seconds_saving += time.perf_counter() - begun
         self.step_began = time.perf_counter()
+
+    def _write_state(self, folder: Path) -> dict[str, str]:
+        """All of a checkpoint but the weights, as transformers' Trainer looks for it; returns the hash of what is large."""
+        with WriteThrough(folder / OPTIMIZER_NAME) as file:
+            torch.save(self.optimizer.state_dict(), file)
+        torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_NAME)
+        self._save_rng_state(str(folder))
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        (folder / "progress.json").write_text(json.dumps(self._progress()))
+        return {file.path.name: file.sha256}
 
     def _learnt_bytes(self) -> int:
         return sum(parameter.nbytes for parameter in self.model.parameters() if parameter.requires_grad)

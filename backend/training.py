@@ -373,7 +373,7 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> d
     elif is_whole(last):
         copy_model(last, partial)
     else:
-        trainer._save(str(partial))
+        trainer.write_weights(partial)
     ready.tokenizer.save_pretrained(partial)
     put_in_place(partial, run.result)
     return {

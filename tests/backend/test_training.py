@@ -705,7 +705,7 @@ def test_a_full_disk_ends_in_words_and_leaves_nothing_half_written(
 
         def save(value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
             saves.append(file)
-            Path(file).write_bytes(b"half")
+            file.write(b"half")
             raise fault
 
         patch.setattr(torch, "save", save)
@@ -733,14 +733,14 @@ def test_a_checkpoint_that_would_not_fit_is_not_begun(
     save = torch.save
 
     def saving(value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
-        saves.append(file)
+        saves.append(getattr(file, "path", file))
         save(value, file, *args, **kwargs)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
 
     monkeypatch.setattr(torch, "save", saving)
     assert go(run) == "failed"
     assert told(run, "finished")[0]["message"].startswith("The disk is full, so the run ended; its last whole checkpoint is kept.")
-    assert {Path(file).parent.name for file in saves} <= {"checkpoint-2", ".writing"}
+    assert {Path(file).parent.name for file in saves} == {".writing"}
     assert [folder.name for folder in run.checkpoints.glob("step-*")] == ["step-2"]
     if objective == "grpo":
         assert len(saves) == 1
