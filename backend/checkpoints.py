@@ -24,23 +24,31 @@ TO_RESUME = ("*.pt", "*.pth", "progress.json", "trainer_state.json")  # of a che
 SIDE_BY_SIDE = 4  # files read or brought to the disk at once: two large ones on two cores, and the disk's work meanwhile
 
 
-def write_checkpoint(place: Path, write_weights: Callable[[Path], None], write_state: Callable[[Path], dict[str, str]]) -> None:
-    """A checkpoint under its name: its weights, and written beside them all else that resuming needs.
+def write_checkpoint(
+    place: Path, write_weights: Callable[[Path], None], write_state: Callable[[Path], dict[str, str]], *, alike: Path | None = None,
+    side_by_side: bool = True,
+) -> None:
+    """A checkpoint under its name: its weights and, written beside them or after, all else that resuming needs.
 
-    `write_state` returns the hashes, by name, of the files it has written through.
+    `write_state` returns the hashes, by name, of the files it has written through. `alike` is a finished folder of the same
+    weights, which then are not written again. Raises what any of the writing raises.
     """
     partial_folder = place.with_name(".writing")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir()
 
     def weights_on_disk() -> dict[str, str]:
-        write_weights(partial_folder)
-        return _hashed_on_disk(partial_folder.glob("*.safetensors"))
+        if alike and is_whole(alike):
+            copy_model(alike, partial_folder)
+        else:
+            write_weights(partial_folder)
+        return _hashed_on_disk(set(partial_folder.glob("*.safetensors")) - set(_shared(partial_folder)))
 
     with ThreadPoolExecutor(1) as beside:
         weights = beside.submit(weights_on_disk)
-        hashes = write_state(partial_folder)
-        hashes |= weights.result()
+        if not side_by_side:
+            weights.result()
+        hashes = write_state(partial_folder) | weights.result()
     put_in_place(partial_folder, place, hashes)
 
 
@@ -49,11 +57,9 @@ def put_in_place(partial_folder: Path, place: Path, hashes: Mapping[str, str] = 
 
     Files whose `hashes` are known are on the disk already.
     """
-    listed = _listed(partial_folder, "sha256") or {}  # in the folder whose model this one shares
+    known = {**{file.name: sha256 for file, sha256 in _shared(partial_folder).items()}, **hashes}
     (partial_folder / MANIFEST).unlink(missing_ok=True)
     files = sorted(partial_folder.iterdir())
-    shared = {file.name: listed[file.name] for file in files if file.name in listed and file.stat().st_nlink > 1}
-    known = {**shared, **hashes}
     sizes = {file.name: file.stat().st_size for file in files}
     sha256 = known | _hashed_on_disk(file for file in files if file.name not in known)
     (partial_folder / MANIFEST).write_text(json.dumps({"v": 1, "bytes": sizes, "sha256": sha256}, indent=1))
@@ -68,16 +74,36 @@ def put_in_place(partial_folder: Path, place: Path, hashes: Mapping[str, str] = 
     shutil.rmtree(before, ignore_errors=True)
 
 
+def write_best(checkpoints: Path, step: int, write_weights: Callable[[Path], None]) -> None:
+    """The best weights so far, kept apart from the checkpoints, whole or not there.
+
+    Those before go, but for what a checkpoint speaks of: whoever goes on from it has them as the best again.
+    """
+    partial_folder = checkpoints / ".best.partial"
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir()
+    write_weights(partial_folder)
+    put_in_place(partial_folder, best_of(checkpoints, step))
+    kept = {best_of(checkpoints, each) for each in (step, *map(_best_step, whole_checkpoints(checkpoints)))}
+    for folder in set(checkpoints.glob("best-*")) - kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def best_of(checkpoints: Path, step: int) -> Path:
+    """Where the weights are that were the best ones at a step."""
+    return checkpoints / f"best-{step}"
+
+
 def require_room(checkpoints: Path, learnt_bytes: int) -> None:
     """Raises `OSError`, as the disk would, where one more checkpoint has no room: before the disk is full.
 
     It will be as large as the newest; the first one as the weights that are learnt, with AdamW's two moments of each. What
-    only stands to be fallen back to makes room first.
+    only stands to be fallen back to makes room first, once the newest proves to be what was saved.
     """
     whole = whole_checkpoints(checkpoints)
     needed = sum(file.stat().st_size for file in whole[0].iterdir()) if whole else 3 * learnt_bytes
     for folder in reversed(whole[1:]):
-        if shutil.disk_usage(checkpoints).free < needed:
+        if shutil.disk_usage(checkpoints).free < needed and is_proven(whole[0], on_disk=True):
             shutil.rmtree(folder, ignore_errors=True)
     if shutil.disk_usage(checkpoints).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
@@ -138,7 +164,7 @@ def copy_model(folder: Path, to: Path) -> None:
 
     Where the file system has links its weights are not written again: both folders have the same file, which nobody changes.
     """
-    shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), copy_function=_share_weights)
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), copy_function=_share_weights, dirs_exist_ok=True)
 
 
 def _share_weights(file: str, to: str) -> None:
@@ -146,6 +172,20 @@ def _share_weights(file: str, to: str) -> None:
         with suppress(OSError):
             return os.link(file, to)
     shutil.copy2(file, to)
+
+
+def _shared(folder: Path) -> dict[Path, str]:
+    """The files of a folder that is to be finished which it shares with a finished one, with their hashes, as that one's list has them."""
+    listed = _listed(folder, "sha256") or {}
+    return {folder / name: sha256 for name, sha256 in listed.items() if (folder / name).exists() and (folder / name).stat().st_nlink > 1}
+
+
+def _best_step(checkpoint: Path) -> int:
+    """The step whose weights were the best ones when a checkpoint was written; 0 where it does not say."""
+    try:
+        return int(json.loads((checkpoint / "progress.json").read_text())["best_step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _listed(folder: Path, what: Literal["bytes", "sha256"]) -> dict[str, Any] | None:

@@ -40,6 +40,11 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def several_may_read() -> bool:
+    """Whether two threads may copy weights from the device at once; Apple's MPS may end the process."""
+    return device().type != "mps"
+
+
 @functools.cache
 def fast_bf16() -> bool:
     """Whether bf16 matrix products run in hardware here; where they do not, bf16 is slower than fp32."""

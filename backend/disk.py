@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -48,9 +49,9 @@ class WriteThrough:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._attempt(self._bring_to_disk)
-        self._file.close()
         self._beside.shutdown()
+        with self._file:
+            self._attempt(self._bring_to_disk)
         if self._refused:
             raise self._refused
 
@@ -95,12 +96,13 @@ def sha256_of(file: Path, *, from_disk: bool = False) -> str:
 
 
 def bring_to_disk(file: Path) -> None:
-    """Returns once the file would outlast the power."""
-    with file.open("rb") as content:
+    """Returns once the system has handed the file to the disk. Raises `OSError`."""
+    with file.open("r+b") as content:  # Windows brings only what is open for writing
         os.fsync(content.fileno())
 
 
 def forget(descriptor: int, count: int = 0) -> None:
-    """Let go of what the system has in memory of an open file's first bytes, or of all of them, where a system can be told so."""
+    """Let go of what the system has in memory of an open file's first bytes, or of all of them, where it can be told so."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, count, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # it is a hint: some file systems take none
+            os.posix_fadvise(descriptor, 0, count, os.POSIX_FADV_DONTNEED)

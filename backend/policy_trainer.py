@@ -8,7 +8,6 @@ the first answers' mean reward and is kept with the checkpoints, not with the re
 import json
 import math
 import random
-import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,9 +22,9 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase, get_scheduler
 
-from backend.checkpoints import put_in_place, remove_outdated, require_room, write_checkpoint
+from backend.checkpoints import best_of, remove_outdated, require_room, write_best, write_checkpoint
 from backend.data.tokens import Encoded
-from backend.device import device
+from backend.device import device, several_may_read
 from backend.disk import WriteThrough
 from backend.errors import Stopped, UserError
 from backend.evaluation import on_device
@@ -375,11 +374,8 @@ class PolicyTrainer:
     def _keep_if_best(self, loss: float) -> None:
         if self.best_loss is None or loss < self.best_loss:
             self.best_loss, self.best_step, self.worse_in_a_row = loss, self.step, 0
-            partial = self.checkpoints / ".best.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            self.write_weights(partial)
-            put_in_place(partial, self.checkpoints / "best")
-            self.report.emit("saved", step=self.step, folder="checkpoints/best", best=True)
+            write_best(self.checkpoints, self.step, self.write_weights)
+            self.report.emit("saved", step=self.step, folder=f"checkpoints/best-{self.step}", best=True)
             return
         self.worse_in_a_row += 1
         if self.spec.training.early_stopping and self.worse_in_a_row >= self.spec.training.patience:
@@ -398,7 +394,9 @@ class PolicyTrainer:
         begun = time.perf_counter()
         require_room(self.checkpoints, sum(parameter.nbytes for parameter in self.parameters))
         place = self.checkpoints / f"step-{self.step}"
-        write_checkpoint(place, self.write_weights, self._write_state)
+        is_best = self.step == self.best_step and self.round is None  # a round half learnt has changed the weights
+        alike = best_of(self.checkpoints, self.step) if is_best else None
+        write_checkpoint(place, self.write_weights, self._write_state, alike=alike, side_by_side=several_may_read())
         self.report.emit("saved", step=self.step, folder=f"checkpoints/{place.name}", best=False)
         if not self.report.should_stop():
             remove_outdated(self.checkpoints)

@@ -6,7 +6,6 @@ to evaluate, how a checkpoint is written (whole or not at all), and what happens
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,8 +25,8 @@ from transformers import (
 )
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
-from backend.checkpoints import is_whole, put_in_place, remove_outdated, require_room, write_checkpoint
-from backend.device import device, process_memory_bytes
+from backend.checkpoints import best_of, is_whole, remove_outdated, require_room, write_best, write_checkpoint
+from backend.device import device, process_memory_bytes, several_may_read
 from backend.disk import WriteThrough
 from backend.errors import Stopped
 from backend.evaluation import Measured, Sums, in_order, measure
@@ -238,21 +237,14 @@ class StudioTrainer(Trainer):
     def _judge(self, loss: float, step: int) -> None:
         if self.best_loss is None or loss < self.best_loss:
             self.best_loss, self.best_step, self.worse_in_a_row = loss, step, 0
-            self.save_weights(self.checkpoints / "best")
-            self.report.emit("saved", step=step, folder="checkpoints/best", best=True)
+            write_best(self.checkpoints, step, self.write_weights)
+            self.report.emit("saved", step=step, folder=f"checkpoints/best-{step}", best=True)
             return
         self.worse_in_a_row += 1
         if self.ended_early:
             self.control.should_training_stop = True
 
     # -- checkpoints
-
-    def save_weights(self, folder: Path) -> None:
-        """The weights alone, whole or not at all, in place of what was there."""
-        partial_folder = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        self.write_weights(partial_folder)
-        put_in_place(partial_folder, folder)
 
     def write_weights(self, folder: Path) -> None:
         """PEFT's own format, or safetensors of the model. No pickled arguments."""
@@ -266,7 +258,8 @@ class StudioTrainer(Trainer):
         require_room(self.checkpoints, self._learnt_bytes())
         step = self.state.global_step
         place = self.checkpoints / f"step-{step}"
-        write_checkpoint(place, self.write_weights, self._write_state)
+        alike = best_of(self.checkpoints, step) if step == self.best_step else None
+        write_checkpoint(place, self.write_weights, self._write_state, alike=alike, side_by_side=several_may_read())
         self.report.emit("saved", step=step, folder=f"checkpoints/{place.name}", best=False)
         if not self.report.should_stop():
             remove_outdated(self.checkpoints)

@@ -18,7 +18,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from backend import models
-from backend.checkpoints import copy_model, is_whole, newest_checkpoint, put_in_place, remove_outdated
+from backend.checkpoints import best_of, copy_model, is_whole, newest_checkpoint, put_in_place, remove_outdated
 from backend.data.tokens import encode_prompts
 from backend.data.versions import Datasets
 from backend.device import describe, device, dtype, memory
@@ -88,6 +88,8 @@ def train(
     except Diverged as error:
         outcome = {"status": "failed", "message": _advice_on_divergence(spec, run, str(error))}
     except Exception as error:
+        if "interpreter shutdown" in str(error):
+            return "interrupted"  # the studio is being closed: nothing is told, and it is resumed as one that was killed
         log.exception("run %s failed", run.id)
         if models.is_out_of_memory(error):
             report.put_away()
@@ -365,7 +367,7 @@ def _tell(said: dict[str, str], report: Reporter, step: int, base: bool = False)
 def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> dict[str, Any]:
     """Keep the best weights as the result, tidy up, and say how it went."""
     stopped = trainer.report.should_stop() and trainer.step < ready.schedule.total_steps and not trainer.ended_early
-    best, last = run.checkpoints / "best", run.checkpoints / f"step-{trainer.step}"
+    best, last = best_of(run.checkpoints, trainer.best_step), run.checkpoints / f"step-{trainer.step}"
     partial = run.folder / ".result.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if best.exists() and trainer.spec.training.early_stopping:
@@ -405,7 +407,7 @@ def _damaged(what: str) -> str:
 def _advice_on_divergence(spec: RunSpec, run: Run, what: str) -> str:
     if what.startswith("the loss") and not any(event["kind"] == "step" for event in run.events.read()[0]):
         return _damaged(what.replace("the loss", "The loss of the base model", 1))
-    kept = " The best weights so far are kept." if (run.checkpoints / "best").exists() else ""
+    kept = " The best weights so far are kept." if any(run.checkpoints.glob("best-*")) else ""
     return (
         f"Training went astray: {what}. The learning rate of {spec.learning_rate:g} is probably too high; "
         f"try {spec.learning_rate / 3:.1g}.{kept}"

@@ -1,22 +1,29 @@
 """Folders of weights that are whole or not there: brought to the disk, proven before an older one goes, never begun without room."""
 
+import errno
+import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backend.checkpoints import (
     MANIFEST,
+    best_of,
     copy_model,
     is_proven,
     put_in_place,
     remove_outdated,
     require_room,
     whole_checkpoints,
+    write_best,
+    write_checkpoint,
 )
 from backend.data.versions import Card
+from backend.disk import WriteThrough
 from backend.reference import FILE
 from backend.workspace import Workspace, write_whole
 from tests.backend.test_alignment import spec_of, trained
@@ -134,6 +141,80 @@ def test_where_a_file_system_has_no_links_the_weights_are_copied(tmp_path: Path,
     put_in_place(tmp_path / "partial", tmp_path / "result")
     assert not (tmp_path / "result" / "model.safetensors").samefile(checkpoint / "model.safetensors")
     assert is_proven(tmp_path / "result")
+
+
+def weights_of(content: bytes) -> Callable[[Path], None]:
+    return lambda folder: void((folder / "model.safetensors").write_bytes(content))
+
+
+def state_of(step: int, best_step: int = 0) -> Callable[[Path], dict[str, str]]:
+    def write(folder: Path) -> dict[str, str]:
+        (folder / "progress.json").write_text(json.dumps({"step": step, "best_step": best_step}))
+        with WriteThrough(folder / "state.pt") as file:
+            file.write(b"moments")
+        return {file.path.name: file.sha256}
+
+    return write
+
+
+def void(value: object) -> None:
+    """For whoever calls a function for what it does."""
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_checkpoint_is_its_weights_and_all_else_that_a_resume_needs(side_by_side: bool, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "step-4", weights_of(b"weights"), state_of(4), side_by_side=side_by_side)
+    assert names(tmp_path) == ["step-4"] and names(tmp_path / "step-4") == [MANIFEST, "model.safetensors", "progress.json", "state.pt"]
+    assert is_proven(tmp_path / "step-4", on_disk=True)
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+@pytest.mark.parametrize("refused", ["weights", "all else"])
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_checkpoint_that_is_only_half_written_is_not_there(refused: str, side_by_side: bool, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "step-2", weights_of(b"weights"), state_of(2))
+
+    def refuse(folder: Path) -> dict[str, str]:
+        (folder / f"half.{'safetensors' if refused == 'weights' else 'pt'}").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    weights, state = (refuse, state_of(4)) if refused == "weights" else (weights_of(b"weights"), refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(tmp_path / "step-4", lambda folder: void(weights(folder)), state, side_by_side=side_by_side)
+    assert whole_checkpoints(tmp_path) == [tmp_path / "step-2"] and not (tmp_path / "step-4").exists()
+
+
+def test_weights_that_are_the_best_are_not_written_again(tmp_path: Path) -> None:
+    write_best(tmp_path, 4, weights_of(b"the best"))
+    write_checkpoint(tmp_path / "step-4", weights_of(b"written again"), state_of(4, 4), alike=best_of(tmp_path, 4))
+    assert (tmp_path / "step-4" / "model.safetensors").samefile(best_of(tmp_path, 4) / "model.safetensors")
+    assert is_proven(tmp_path / "step-4")
+    write_checkpoint(tmp_path / "step-6", weights_of(b"written"), state_of(6, 4), alike=best_of(tmp_path, 6))  # which is not there
+    assert (tmp_path / "step-6" / "model.safetensors").read_bytes() == b"written"
+
+
+def test_best_weights_that_a_checkpoint_speaks_of_stay_and_others_before_go(tmp_path: Path) -> None:
+    write_best(tmp_path, 2, weights_of(b"2"))
+    write_checkpoint(tmp_path / "step-3", weights_of(b"3"), state_of(3, 2))
+    for step in (4, 6):
+        write_best(tmp_path, step, weights_of(b"4 or 6"))
+    assert names(tmp_path) == ["best-2", "best-6", "step-3"]
+    write_checkpoint(tmp_path / "step-6", weights_of(b"6"), state_of(6, 6))
+    shutil.rmtree(tmp_path / "step-3")
+    write_best(tmp_path, 8, weights_of(b"8"))
+    assert names(tmp_path) == ["best-6", "best-8", "step-6"]
+
+
+@pytest.mark.fault("disk full: a checkpoint")
+def test_room_is_not_made_of_older_ones_while_the_newest_is_not_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (2, 4):
+        saved(tmp_path, step, b"x" * 10_000)
+    (tmp_path / "step-4" / "model.safetensors").write_bytes(b"y" * 10_000)
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=1000))
+    with pytest.raises(OSError, match="No space left"):
+        require_room(tmp_path, 100)
+    assert names(tmp_path) == ["step-2", "step-4"]
 
 
 @pytest.mark.fault("disk full: a checkpoint")

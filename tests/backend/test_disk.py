@@ -28,10 +28,12 @@ def in_memory(file: Path, at: int) -> bool:
             os.preadv(content.fileno(), [bytearray(1)], at, os.RWF_NOWAIT)
         except BlockingIOError:
             return False
+        except OSError:
+            pytest.skip("this file system does not say what is in memory")
     return True
 
 
-def test_what_is_written_through_is_what_torch_writes_by_itself_and_its_hash_is_known(tmp_path: Path, state: dict[str, Any]) -> None:
+def test_what_is_written_through_is_read_again_and_its_hash_is_known(tmp_path: Path, state: dict[str, Any]) -> None:
     with WriteThrough(tmp_path / "state.pt") as file:
         torch.save(state, file)
     assert (tmp_path / "state.pt").stat().st_size > 2 * PIECE
@@ -45,8 +47,7 @@ def test_what_is_written_through_is_on_the_disk_and_leaves_memory_to_others(tmp_
     torch.save(state, tmp_path / "plain.pt")
     with WriteThrough(tmp_path / "through.pt") as file:
         torch.save(state, file)
-    if not in_memory(tmp_path / "plain.pt", PIECE):
-        pytest.skip("this file system does not say what is in memory")
+    assert in_memory(tmp_path / "plain.pt", PIECE)
     assert not in_memory(tmp_path / "through.pt", PIECE)
     sha256_of(tmp_path / "through.pt")
     assert in_memory(tmp_path / "through.pt", PIECE)

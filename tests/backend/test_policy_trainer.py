@@ -67,17 +67,18 @@ class StopAfter:
 
 @STOP
 @pytest.mark.parametrize(("method", "objective"), [({"name": "lora", "dropout": 0.1}, "ppo"), ("full", "grpo")])
+@pytest.mark.parametrize("rounds", [1, 3], ids=["after a round", "after the best weights were kept"])
 def test_a_stop_between_two_updates_of_a_round_is_heard_at_once_and_the_round_is_gone_on_with(
-    method: Any, objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+    rounds: int, method: Any, objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(dataset, method=method, objective=objective)
     whole, broken = Run.create(workspace, spec), Run.create(workspace, spec)
     assert go(whole) == "done"
     with monkeypatch.context() as patch:
-        stop = StopAfter("_update", 4 + 3, patch)
+        stop = StopAfter("_update", 4 * rounds + 3, patch)
         assert go(broken, stop) == "stopped"
-    assert stop.made == 7, "no further update was made"
-    assert len(told(broken, "step")) == 1
+    assert stop.made == 4 * rounds + 3, "no further update was made"
+    assert len(told(broken, "step")) == rounds
     assert go(broken) == "done"
     assert_the_same(broken, whole)
 

@@ -314,6 +314,49 @@ def test_a_run_that_goes_on_ends_as_early_as_it_would_have(behind_the_best: int,
 
 
 @pytest.mark.fault("stop, and go on")
+@pytest.mark.parametrize("objective", ["sft", "grpo"])
+def test_the_best_weights_of_steps_that_were_lost_are_not_the_result_of_a_run_that_goes_on(
+    objective: str, workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed with better weights than its checkpoint knows of, and stopped again before it has made them anew."""
+    monkeypatch.setattr(trainer.StudioTrainer, "_judge", _better_each_time(trainer.StudioTrainer._judge))
+    monkeypatch.setattr(policy_trainer.PolicyTrainer, "_keep_if_best", _better_each_time(policy_trainer.PolicyTrainer._keep_if_best))
+    spec = spec_for(dataset, max_steps=7, evaluate_every=2, early_stopping=True, patience=5)
+    if objective == "grpo":
+        spec = parse_spec({**json.loads(spec.model_dump_json()), "objective": {"name": "grpo", "contains": ["e"], "answer_tokens": 4}})
+    run, other = Run.create(workspace, spec), Run.create(workspace, spec)
+    assert go(run, stop_after=3) == go(other, stop_after=3) == "stopped"
+    with monkeypatch.context() as patch:
+        for module in (trainer, policy_trainer):
+            patch.setattr(module, "SAVING_SHARE", -1)  # no checkpoint but where it is stopped
+        with pytest.raises(Killed):
+            training.train(run.spec, run, _killing_at(6, run), lambda: False)
+    assert [event["step"] for event in told(run, "saved") if event["best"]][-1] == 4
+    assert go(run, stop_after=1) == go(other, stop_after=1) == "stopped"  # heard of before the look at that step
+    end = told(run, "finished")[-1]
+    assert (end["step"], end["best_step"]) == (4, 2) and same_weights(run, other)
+    assert go(run) == "done" and told(run, "finished")[-1]["best_step"] == 7
+
+
+class Killed(BaseException):
+    """Nothing in the studio catches it."""
+
+
+def _killing_at(step: int, run: Run) -> Callable[..., Any]:
+    def emit(kind: Any, **fields: Any) -> Any:
+        if kind == "step" and fields["step"] == step:
+            raise Killed
+        return run.events.append(kind, **fields)
+
+    return emit
+
+
+def _better_each_time(judge: Callable[..., None]) -> Callable[..., None]:
+    """As if each look found a lower loss than the one before."""
+    return lambda self, loss, *args: judge(self, -float(self.step), *args)
+
+
+@pytest.mark.fault("stop, and go on")
 def test_a_stop_that_comes_after_the_look_that_ends_a_run_ends_nothing_else(
     workspace: Workspace, dataset: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
