@@ -332,8 +332,24 @@ def _weight_problems(folder: Path) -> list[str]:
         if any(file.suffix in PICKLES for file in folder.iterdir()):
             return [f"{folder.name} has only pickle weights, which can run code. Convert them to safetensors, or choose another model."]
         return [f"{folder.name} has no weights (*.safetensors). Download them into the folder."]
+    named = _named_by_index(folder)
+    if elsewhere := [name for name in named if Path(name).name != name]:
+        return [f"{folder.name} names weights outside its folder ({elsewhere[0][:80]}), which are not read. Download the model again."]
+    missing = sorted(named - {file.name for file in weights})
     damaged = [file.name for file in weights if not whole_safetensors(file)]
-    return [f"{name} of {folder.name} is cut short or damaged. Download it again." for name in damaged]
+    return [
+        *(f"{name[:80]} of {folder.name} is not there, though its index names it. Download it again." for name in missing),
+        *(f"{name} of {folder.name} is cut short or damaged. Download it again." for name in damaged),
+    ]
+
+
+def _named_by_index(folder: Path) -> set[str]:
+    """The files that weights in several parts consist of; a damaged index is told of by whoever loads them."""
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        return set(map(str, index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def whole_safetensors(file: Path) -> bool:

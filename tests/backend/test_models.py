@@ -46,6 +46,14 @@ def cut_short(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1])
 
 
+def of_parts(*names: str) -> Callable[[Path], None]:
+    def break_it(folder: Path) -> None:
+        index = {"metadata": {}, "weight_map": {f"weight {number}": name for number, name in enumerate(names)}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return break_it
+
+
 def zeros_for_a_header(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(b"\0" * weights.stat().st_size)
@@ -82,6 +90,9 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (no_weights, "fragile has no weights"),
     (of_its_own_code, "fragile needs code of its own to run, which the studio never executes"),
     (cut_short, "model.safetensors of fragile is cut short or damaged"),
+    (of_parts("model.safetensors", "model-00002-of-2.safetensors"), "model-00002-of-2.safetensors of fragile is not there, though its index names it"),
+    (of_parts("../secret.safetensors"), "fragile names weights outside its folder (../secret.safetensors)"),
+    (of_parts("/etc/passwd"), "fragile names weights outside its folder (/etc/passwd)"),
     (zeros_for_a_header, "model.safetensors of fragile is cut short or damaged"),
     (a_header_of_terabytes, "model.safetensors of fragile is cut short or damaged"),
     (no_tokenizer, "fragile has no tokenizer"),
