@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
 
 from backend import training
 from backend.device import Turns
@@ -37,20 +38,38 @@ def curve(run: Run) -> list[tuple[int, float]]:
     return [(event["step"], event["loss"]) for event in true_events(run.events.read()[0]) if event["kind"] in ("step", "evaluated")]
 
 
-def trained(workspace: Workspace, spec: RunSpec, *, meanwhile: Any = None) -> Run:
-    """A run trained as the engine does, with something going on beside it."""
+def trained(workspace: Workspace, spec: RunSpec, *, meanwhile: Any = None, stop_after: int | None = None) -> Run:
+    """A run trained as the engine does, with something going on beside it; stopped once on the way, if asked to."""
     run, shelf, turns = Run.create(workspace, spec), Shelf(workspace), Turns()
-    beside = threading.Thread(target=meanwhile or (lambda *_: None), args=(run, Playground(workspace, turns, shelf)))
-    beside.start()
-    run.perform(Means(lambda: False, turns, shelf))
-    beside.join(timeout=60)
+    if stop_after:
+        _live(run, shelf, turns, meanwhile, lambda: len(steps_of(run)) >= stop_after)
+        assert run.status == "stopped"
+        run.events.append("queued")
+    _live(run, shelf, turns, meanwhile, lambda: False)
     assert run.status == "done" and not shelf.is_live(run.id)
     return run
 
 
+def _live(run: Run, shelf: Shelf, turns: Turns, meanwhile: Any, should_stop: Callable[[], bool]) -> None:
+    beside = threading.Thread(target=meanwhile or (lambda *_: None), args=(run, Playground(run.workspace, turns, shelf)))
+    beside.start()
+    run.perform(Means(should_stop, turns, shelf))
+    beside.join(timeout=60)
+
+
+def steps_of(run: Run) -> list[Any]:
+    return [event for event in true_events(run.events.read()[0]) if event["kind"] == "step"]
+
+
 @pytest.mark.fault("chat while training")
-@pytest.mark.parametrize("method", ["lora", "full", "prefix", "adapter"])
-def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomness(workspace: Workspace, dataset: Any, method: str) -> None:
+@pytest.mark.parametrize(("objective", "method"), [
+    *(("sft", method) for method in ("lora", "full", "qlora", "prefix", "prompt", "adapter")),
+    *((objective, "lora") for objective in ("pretraining", "dpo", "kto", "ppo", "rloo", "grpo")),
+])  # fmt: skip
+def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomness(
+    objective: str, method: str, workspace: Workspace, dataset: Any, texts: Any, pairs: Any
+) -> None:
+    """Nor its weights; and it is stopped on the way, asked meanwhile, and goes on."""
     said: list[str] = []
 
     def ask_again_and_again(run: Run, playground: Playground) -> None:
@@ -58,9 +77,14 @@ def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomne
             if playground.shelf.is_live(run.id):
                 said.append(playground.answer(Speaker("run", run.id), "How do I descale a kettle?", sampling=Sampling(temperature=1, max_tokens=8)).text)
 
-    quiet = trained(workspace, spec_of(dataset, method))
-    asked = trained(workspace, spec_of(dataset, method), meanwhile=ask_again_and_again)
+    card = texts if objective == "pretraining" else pairs if objective in ("dpo", "kto") else dataset
+    reward = {"contains": ["e"], "answer_tokens": 4} if objective in ("ppo", "rloo", "grpo") else {}
+    spec = spec_of(card, method, {"name": objective, **reward})
+    quiet = trained(workspace, spec)
+    asked = trained(workspace, spec, meanwhile=ask_again_and_again, stop_after=3)
     assert said and curve(asked) == curve(quiet)
+    ours, theirs = (load_file(next(run.result.glob("*.safetensors"))) for run in (asked, quiet))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_the_answer_comes_from_the_weights_of_the_moment(workspace: Workspace, dataset: Any) -> None:
