@@ -2,6 +2,8 @@
 
 import math
 import statistics
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from backend.judging import Judge
 from backend.loss import Scorer
 from backend.plan import plan
 from backend.progress import MARGIN_EDGES
-from backend.runs import Run, true_events
+from backend.runs import Run, Runs, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace
@@ -205,19 +207,52 @@ SHORT = {
 def test_whatever_is_learnt_by_whatever_method_goes_on_as_if_it_had_not_been_stopped(
     objective: str, method: str, workspace: Workspace, pairs: Card, dataset: Card, texts: Card
 ) -> None:
+    spec = short_spec(objective, method, pairs, dataset, texts)
+    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
+    assert go(broken, stop_after=2) == "stopped" and go(broken) == "done"
+    assert_the_same(broken, whole)
+
+
+ELSEWHERE = FITTING if LONG else [("dpo", "prefix"), ("ppo", "full")]
+
+
+@pytest.mark.fault("stop, and go on", tries=len(ELSEWHERE))
+def test_what_was_stopped_goes_on_in_another_process_as_if_it_had_not_been(
+    workspace: Workspace, pairs: Card, dataset: Card, texts: Card
+) -> None:
+    """Nothing that counts is left in the memory of the one that began it."""
+    specs = [short_spec(*each, pairs, dataset, texts) for each in ELSEWHERE]
+    wholes, broken = [trained(workspace, spec) for spec in specs], [Run.create(workspace, spec) for spec in specs]
+    assert {go(run, stop_after=2) for run in broken} == {"stopped"}
+    life = "import sys; from tests.backend.test_alignment import go_on; go_on(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", life, str(workspace.root), *(run.id for run in broken)], check=True, timeout=600, capture_output=True)
+    for ours, theirs in zip(broken, wholes, strict=True):
+        assert_the_same(ours, theirs)
+
+
+def go_on(root: str, *ids: str) -> None:
+    """Of a process of its own: go on with these runs, one after the other."""
+    training.PROBE = Sampling(max_tokens=4)
+    runs = Runs(Workspace(Path(root)))
+    for id in ids:
+        go(runs.get(id))
+
+
+def short_spec(objective: str, method: str, pairs: Card, dataset: Card, texts: Card) -> RunSpec:
+    """Four steps, with dropout where the method has it."""
     dropout = {"dropout": 0.1} if "lora" in method else {}
     settings: dict[str, Any] = {"method": {"name": method, **dropout}, "max_steps": 4, "evaluate_every": 4}
     if objective == "pretraining":
-        spec = spec_of(texts, objective, max_length=64, **settings)
-    elif objective in ("dpo", "kto", "reward"):
-        spec = spec_of(pairs, objective, **settings)
-    else:
-        spec = by_trying(dataset, objective={"name": objective, "kl_target": 1.0}, **settings)
-    whole, broken = trained(workspace, spec), Run.create(workspace, spec)
-    assert go(broken, stop_after=2) == "stopped" and go(broken) == "done"
-    assert curve(broken) == curve(whole)
-    ours, theirs = (load_file(next(run.result.glob("*.safetensors"))) for run in (broken, whole))
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        return spec_of(texts, objective, max_length=64, **settings)
+    if objective in ("dpo", "kto", "reward"):
+        return spec_of(pairs, objective, **settings)
+    return by_trying(dataset, objective={"name": objective, "kl_target": 1.0}, **settings)
+
+
+def assert_the_same(ours: Run, theirs: Run) -> None:
+    assert curve(ours) == curve(theirs)
+    one, other = (load_file(next(run.result.glob("*.safetensors"))) for run in (ours, theirs))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in other)
 
 
 @pytest.mark.fault("NaN or infinite loss or gradient")
