@@ -1,6 +1,7 @@
 """Whole runs that learn from preferences, on a tiny model: DPO and a reward model, stopped, resumed and started from a run."""
 
 import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def test_what_cannot_work_is_said_before_the_start(workspace: Workspace, pairs: 
         plan(spec_of(pairs, "dpo", start_from=taught.id), workspace)
     with pytest.raises(UserError, match="is no reward model"):
         Judge(taught)
+
+
+@pytest.mark.fault("an adapter of another base, or without its weights")
+def test_an_adapter_is_not_taken_up_on_another_base(workspace: Workspace, dataset: Card, tiny_model: Path) -> None:
+    other = shutil.copytree(tiny_model, workspace.models / "other")
+    taught = trained(workspace, spec_of(dataset, "sft", max_steps=1))
+    spec = spec_of(dataset, "sft", start_from=taught.id).model_copy(update={"base_model": str(other)})
+    with pytest.raises(UserError, match="was trained by LoRA on starter, with its own settings. Choose the same model"):
+        plan(spec, workspace)
 
 
 def test_good_and_bad_answers_are_told_apart_without_pairs(workspace: Workspace, pairs: Card) -> None:

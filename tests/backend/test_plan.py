@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -309,6 +310,19 @@ def test_every_problem_of_a_spec_is_named_at_once() -> None:
     text = "\n".join(refusal.value.problems)
     assert len(refusal.value.problems) == 5
     assert all(word in text for word in ("nmae", "rank", "epochs", "batch_size", "data"))
+
+
+@pytest.mark.fault("learning rate, epochs, batch or length that cannot be")
+@pytest.mark.parametrize(("name", "values"), [
+    ("learning_rate", (0, -1e-4, float("nan"), float("inf"), "fast")), ("epochs", (0, -1, float("inf"), "many")),
+    ("batch_size", (0, -2, 1.5, "all")), ("max_length", (0, -1, float("nan"), "long")), ("max_steps", (0, -3, "few")),
+])  # fmt: skip
+def test_a_number_that_cannot_be_is_refused_by_name(name: str, values: tuple[Any, ...], dataset: Card) -> None:
+    for value in values:
+        with pytest.raises(UserError) as refusal:
+            parse_spec({"data": {"id": dataset.id, "version": 1}, "training": {name: value}})
+        (problem,) = refusal.value.problems
+        assert name in problem and "Traceback" not in problem
 
 
 def test_a_size_is_told_in_words() -> None:

@@ -67,7 +67,7 @@ def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path
     expect(page.locator("#run-progress .status")).to_have_text("training", timeout=60_000)
     queue_a_short_run(url, "next in line")
     page.evaluate("window.before = true")
-    os.kill(pid_of_the_studio(workspace), signal.SIGKILL)
+    os.kill(pid_of_the_studio(workspace), signal.SIGSEGV)  # as a fault in a library ends it
     page.wait_for_function("window.before === undefined", timeout=90_000)  # the page has come back by itself
     engine_is_ready(page)
     to_tab(page, "Runs")
@@ -77,7 +77,7 @@ def test_a_killed_studio_comes_back_by_itself(chromium, watched: tuple[str, Path
     expect(page.locator("#queue-line")).to_contain_text('The studio ended while it was training "cut off"')
     expect(page.locator("#queue-line")).to_contain_text("1 job waits in the queue.")
     table.get_by_role("button", name="cut off").click()
-    expect(page.locator("#run-detail")).to_contain_text("killed by the system")
+    expect(page.locator("#run-detail")).to_contain_text("a fault inside a library, signal 11")
     page.locator("#runs-resume").click()
     expect(page.locator("#queue-line")).to_contain_text("2 jobs wait in the queue.")
     page.locator("#queue-go-on").click()
