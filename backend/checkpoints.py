@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -31,16 +30,14 @@ def write_checkpoint(
     """A checkpoint under its name: its weights and, written beside them or after, all else that resuming needs.
 
     `write_state` returns the hashes, by name, of the files it has written through. `alike` is a finished folder of the same
-    weights, which then are not written again. Raises what any of the writing raises.
+    weights, which are not written again where the file system has links. Raises what any of the writing raises.
     """
     partial_folder = place.with_name(".writing")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir()
 
     def weights_on_disk() -> dict[str, str]:
-        if alike and is_whole(alike):
-            copy_model(alike, partial_folder)
-        else:
+        if not (alike and is_whole(alike) and _share_model(alike, partial_folder)):
             write_weights(partial_folder)
         return _hashed_on_disk(set(partial_folder.glob("*.safetensors")) - set(_shared(partial_folder)))
 
@@ -84,14 +81,23 @@ def write_best(checkpoints: Path, step: int, write_weights: Callable[[Path], Non
     partial_folder.mkdir()
     write_weights(partial_folder)
     put_in_place(partial_folder, best_of(checkpoints, step))
-    kept = {best_of(checkpoints, each) for each in (step, *map(_best_step, whole_checkpoints(checkpoints)))}
-    for folder in set(checkpoints.glob("best-*")) - kept:
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove_best_but(checkpoints, step)
 
 
 def best_of(checkpoints: Path, step: int) -> Path:
     """Where the weights are that were the best ones at a step."""
     return checkpoints / f"best-{step}"
+
+
+def _remove_best_but(checkpoints: Path, step: int) -> None:
+    """Best weights go, but for those of this step and those that a checkpoint speaks of."""
+    kept = {best_of(checkpoints, each) for each in (step, *map(_best_step, whole_checkpoints(checkpoints)))}
+    for folder in {*checkpoints.glob("best-*"), *checkpoints.glob(".best-*.before")} - kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _newest_best(checkpoints: Path) -> int:
+    return max((int(folder.name.removeprefix("best-")) for folder in checkpoints.glob("best-*")), default=0)
 
 
 def require_room(checkpoints: Path, learnt_bytes: int) -> None:
@@ -105,6 +111,7 @@ def require_room(checkpoints: Path, learnt_bytes: int) -> None:
     for folder in reversed(whole[1:]):
         if shutil.disk_usage(checkpoints).free < needed and is_proven(whole[0], on_disk=True):
             shutil.rmtree(folder, ignore_errors=True)
+            _remove_best_but(checkpoints, _newest_best(checkpoints))
     if shutil.disk_usage(checkpoints).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoints))
 
@@ -157,6 +164,7 @@ def remove_outdated(checkpoints: Path) -> None:
     for folder in checkpoints.glob("step-*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
+    _remove_best_but(checkpoints, _newest_best(checkpoints))
 
 
 def copy_model(folder: Path, to: Path) -> None:
@@ -164,14 +172,23 @@ def copy_model(folder: Path, to: Path) -> None:
 
     Where the file system has links its weights are not written again: both folders have the same file, which nobody changes.
     """
-    shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), copy_function=_share_weights, dirs_exist_ok=True)
+    if not _share_model(folder, to):
+        shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), dirs_exist_ok=True)
 
 
-def _share_weights(file: str, to: str) -> None:
-    if file.endswith(".safetensors"):
-        with suppress(OSError):
-            return os.link(file, to)
-    shutil.copy2(file, to)
+def _share_model(folder: Path, to: Path) -> bool:
+    """Whether the file system has the links that takes; the rest is copied."""
+    try:
+        shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*TO_RESUME), copy_function=_link_weights, dirs_exist_ok=True)
+    except OSError:  # shutil's own is one
+        for file in to.glob("*.safetensors"):
+            file.unlink()  # what was linked before the first refusal is not to be written into
+        return False
+    return True
+
+
+def _link_weights(file: str, to: str) -> None:
+    (os.link if file.endswith(".safetensors") else shutil.copy2)(file, to)
 
 
 def _shared(folder: Path) -> dict[Path, str]:

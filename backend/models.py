@@ -323,6 +323,8 @@ def _config_problems(folder: Path) -> list[str]:
         return [f"The config.json of {folder.name} is damaged. Download the model again."]
     if "auto_map" in config:
         return [f"{folder.name} needs code of its own to run, which the studio never executes. Choose another model."]
+    if "transformers_weights" in config:
+        return [f"{folder.name} says in its config.json which file its weights are in, which is not followed. Remove that, or choose another model."]
     return []
 
 
@@ -345,6 +347,8 @@ def _weight_problems(folder: Path) -> list[str]:
 
 def _named_by_index(folder: Path) -> set[str]:
     """The files that weights in several parts consist of; a damaged index is told of by whoever loads them."""
+    if (folder / "model.safetensors").exists():
+        return set()  # then nobody reads the index
     try:
         index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
         return set(map(str, index["weight_map"].values()))

@@ -309,7 +309,7 @@ def _impossible(spec: RunSpec, measured: ModelShape, rows: Rows, needed: int, fr
 
 def _too_little_disk(spec: RunSpec, measured: ModelShape, workspace: Workspace) -> list[str]:
     trainable = spec.method.trainable_parameters(measured)
-    needed = trainable * (4 + 2 * 12) + 50_000_000  # best weights, and checkpoints with the optimiser's two moments: the newest, and the next
+    needed = trainable * (2 * 4 + 2 * 12) + 50_000_000  # best weights, and checkpoints with the optimiser's two moments: the newest, and the next
     free = shutil.disk_usage(workspace.root).free
     if needed <= free:
         return []

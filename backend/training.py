@@ -88,8 +88,6 @@ def train(
     except Diverged as error:
         outcome = {"status": "failed", "message": _advice_on_divergence(spec, run, str(error))}
     except Exception as error:
-        if "interpreter shutdown" in str(error):
-            return "interrupted"  # the studio is being closed: nothing is told, and it is resumed as one that was killed
         log.exception("run %s failed", run.id)
         if models.is_out_of_memory(error):
             report.put_away()
@@ -370,7 +368,7 @@ def _finish(run: Run, ready: Ready, trainer: StudioTrainer | PolicyTrainer) -> d
     best, last = best_of(run.checkpoints, trainer.best_step), run.checkpoints / f"step-{trainer.step}"
     partial = run.folder / ".result.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    if best.exists() and trainer.spec.training.early_stopping:
+    if is_whole(best) and trainer.spec.training.early_stopping:
         copy_model(best, partial)
     elif is_whole(last):
         copy_model(last, partial)

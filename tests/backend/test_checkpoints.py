@@ -193,6 +193,24 @@ def test_weights_that_are_the_best_are_not_written_again(tmp_path: Path) -> None
     assert (tmp_path / "step-6" / "model.safetensors").read_bytes() == b"written"
 
 
+def test_where_a_file_system_has_no_links_a_checkpoint_writes_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy would vouch anew for what the disk has damaged since."""
+    write_best(tmp_path, 4, weights_of(b"the best"))
+    real, links = os.link, []
+
+    def link_once(file: str, to: str) -> None:
+        if links:
+            raise PermissionError("no more links here")
+        links.append(to)
+        real(file, to)
+
+    monkeypatch.setattr(os, "link", link_once)
+    (best_of(tmp_path, 4) / "model-2.safetensors").write_bytes(b"of two parts")
+    write_checkpoint(tmp_path / "step-4", weights_of(b"written again"), state_of(4, 4), alike=best_of(tmp_path, 4))
+    assert links and (tmp_path / "step-4" / "model.safetensors").read_bytes() == b"written again" and is_proven(tmp_path / "step-4")
+    assert (best_of(tmp_path, 4) / "model.safetensors").read_bytes() == b"the best", "what is shared is not written into"
+
+
 def test_best_weights_that_a_checkpoint_speaks_of_stay_and_others_before_go(tmp_path: Path) -> None:
     write_best(tmp_path, 2, weights_of(b"2"))
     write_checkpoint(tmp_path / "step-3", weights_of(b"3"), state_of(3, 2))
@@ -203,6 +221,10 @@ def test_best_weights_that_a_checkpoint_speaks_of_stay_and_others_before_go(tmp_
     shutil.rmtree(tmp_path / "step-3")
     write_best(tmp_path, 8, weights_of(b"8"))
     assert names(tmp_path) == ["best-6", "best-8", "step-6"]
+    for step in (8, 9):
+        write_checkpoint(tmp_path / f"step-{step}", weights_of(b"8"), state_of(step, 8))
+    remove_outdated(tmp_path)
+    assert names(tmp_path) == ["best-8", "step-8", "step-9"]
 
 
 @pytest.mark.fault("disk full: a checkpoint")

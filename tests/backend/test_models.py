@@ -48,10 +48,15 @@ def cut_short(folder: Path) -> None:
 
 def of_parts(*names: str) -> Callable[[Path], None]:
     def break_it(folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder / "model-00001-of-2.safetensors")
         index = {"metadata": {}, "weight_map": {f"weight {number}": name for number, name in enumerate(names)}}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
     return break_it
+
+
+def weights_named_in_its_config(folder: Path) -> None:
+    change_json(folder / "config.json", transformers_weights="elsewhere.safetensors.index.json")
 
 
 def zeros_for_a_header(folder: Path) -> None:
@@ -90,9 +95,10 @@ REFUSED: list[tuple[Callable[[Path], object], str]] = [
     (no_weights, "fragile has no weights"),
     (of_its_own_code, "fragile needs code of its own to run, which the studio never executes"),
     (cut_short, "model.safetensors of fragile is cut short or damaged"),
-    (of_parts("model.safetensors", "model-00002-of-2.safetensors"), "model-00002-of-2.safetensors of fragile is not there, though its index names it"),
+    (of_parts("model-00001-of-2.safetensors", "model-00002-of-2.safetensors"), "model-00002-of-2.safetensors of fragile is not there, though its index names it"),
     (of_parts("../secret.safetensors"), "fragile names weights outside its folder (../secret.safetensors)"),
     (of_parts("/etc/passwd"), "fragile names weights outside its folder (/etc/passwd)"),
+    (weights_named_in_its_config, "fragile says in its config.json which file its weights are in"),
     (zeros_for_a_header, "model.safetensors of fragile is cut short or damaged"),
     (a_header_of_terabytes, "model.safetensors of fragile is cut short or damaged"),
     (no_tokenizer, "fragile has no tokenizer"),
@@ -112,6 +118,11 @@ def test_a_broken_folder_is_refused_in_one_sentence(
     assert problem.startswith(sentence)
     assert problem.endswith(".") and ". " in problem  # what is wrong, and what to do
     assert not list(folder.parent.rglob("RAN")) and not list(workspace.root.rglob("RAN"))
+
+
+def test_an_index_that_nobody_reads_stands_in_nobodys_way(folder: Path, workspace: Workspace) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-00001-of-2.safetensors"}}))
+    assert models.locate(str(folder), workspace) == folder
 
 
 @pytest.mark.fault("a model folder that is broken, pickled, unknown or not there")
