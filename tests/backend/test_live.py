@@ -22,6 +22,7 @@ from backend.runs import Run, true_events
 from backend.sampling import Sampling
 from backend.specs import RunSpec, parse_spec
 from backend.workspace import Workspace
+from tests.faults.survival import LONG
 
 QUESTION = [{"role": "user", "content": "How do I descale a kettle?"}]
 
@@ -64,7 +65,7 @@ def steps_of(run: Run) -> list[Any]:
 @pytest.mark.fault("chat while training")
 @pytest.mark.parametrize(("objective", "method"), [
     *(("sft", method) for method in ("lora", "full", "qlora", "prefix", "prompt", "adapter")),
-    *((objective, "lora") for objective in ("pretraining", "dpo", "kto", "ppo", "rloo", "grpo")),
+    *((objective, "lora") for objective in (("pretraining", "dpo", "kto", "ppo", "rloo", "grpo") if LONG else ("dpo", "ppo"))),
 ])  # fmt: skip
 def test_asking_a_run_while_it_trains_changes_neither_its_curve_nor_its_randomness(
     objective: str, method: str, workspace: Workspace, dataset: Any, texts: Any, pairs: Any
