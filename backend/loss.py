@@ -1,7 +1,7 @@
 """What a model thinks of a text: the cross-entropy of its tokens, the log probability of an answer, or one number.
 
 A vocabulary has tens of thousands of entries, so logits are most of the work and of the memory of a small model's
-step. Prompts and padding are never scored here, and logits exist for one chunk of tokens at a time.
+step. Prompts and padding are never scored here, and logits exist for some tokens at a time.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,12 @@ from transformers import PreTrainedModel
 
 from backend.examples import IGNORED
 from backend.fast.attention import keeps_rows_apart, takes_rows_end_to_end
+from backend.fast.embedding import head_matrix
+from backend.fast.head import HeadLogprobs, HeadLoss, Through
 from backend.fast.rows import Layout, drops_out, lay_out
 from backend.soft_prompts import has_soft_prompt, learnt_beginning
 
 Places = tuple[torch.Tensor, torch.Tensor]  # (row, place) of tokens: [rows] each
-CHUNK = {"cpu": 128, "cuda": 4096}  # tokens whose logits exist at once; a CPU's cache likes fewer
 LARGE = 1024  # a power of two: exact in every float type
 
 
@@ -55,7 +56,7 @@ class Scorer:
             return (F.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
         with _taken_off(self.head):
             hidden = self._predicting(input_ids, labels)
-        return HeadLoss.apply(hidden, self.head.weight, self.head.bias, targets, weights)
+        return HeadLoss.apply(hidden, head_matrix(self.causal), self.head.bias, targets, weights)
 
     def logprobs(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """log p of each row's labelled tokens, given what came before them, summed: [rows], in fp32.
@@ -74,7 +75,7 @@ class Scorer:
         if self.plain_head:
             with _taken_off(self.head):
                 hidden = self._predicting(input_ids, labels)
-            return HeadLogprobs.apply(hidden, self.head.weight, self.head.bias, targets), hidden
+            return HeadLogprobs.apply(hidden, head_matrix(self.causal), self.head.bias, targets), hidden
         with _listening_to(self.head) as seen:
             logits = self._outputs(input_ids)[:, :-1][wanted]
         hidden = seen[0][:, seen[0].shape[1] - input_ids.shape[1] :][:, :-1][wanted]
@@ -84,7 +85,7 @@ class Scorer:
     def entropy(self, hidden: torch.Tensor) -> torch.Tensor:
         """How undecided the model is in each state, in nats: [states, width] -> [states]. Scaling and caps of odd heads aside."""
         each = []
-        for _, _, logits in _chunks(hidden, self.head.weight, self.head.bias):
+        for _, logits in Through(hidden, self.head.weight, self.head.bias).tiles():
             logprobs = logits.log_softmax(-1)
             each.append(-(logprobs.exp() * logprobs).sum(-1))
         return torch.cat(each)
@@ -142,94 +143,6 @@ class Scorer:
         if hidden.shape[-1] != self.head.weight.shape[1] or not torch.allclose(large, LARGE * hidden, rtol=1e-3):
             return False
         return torch.allclose(F.linear(hidden, self.head.weight, self.head.bias).float(), logits.float(), rtol=1e-3, atol=1e-3)
-
-
-class HeadLoss(torch.autograd.Function):
-    """Weighted cross-entropy of a linear head, with gradients made in the forward pass, chunk by chunk."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor,
-        weights: torch.Tensor,
-    ) -> torch.Tensor:
-        """hidden [N, D], weight [V, D], bias [V], targets [N], weights [N] -> scalar."""
-        products = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) else weight.dtype
-        head, total = weight.to(products), torch.zeros((), device=hidden.device)
-        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros(bias.shape, device=bias.device) if ctx.needs_input_grad[2] else None
-        for rows, part, logits in _chunks(hidden, head, bias):
-            picked, top = _picked(logits, targets[rows]), logits.amax(-1, keepdim=True)
-            shares = logits.sub_(top).exp_()  # in proportion to the probabilities
-            sums = shares.sum(-1)
-            total += ((sums.log() + top[:, 0] - picked) * weights[rows]).sum()
-            if not any(ctx.needs_input_grad):
-                continue
-            grad = shares.mul_((weights[rows] / sums)[:, None])  # d loss / d logits = weight x (probabilities - one hot)
-            grad[torch.arange(len(part), device=logits.device), targets[rows]] -= weights[rows]
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-            grad = grad.to(products)
-            if grad_hidden is not None:
-                grad_hidden[rows] = grad @ head
-            if grad_weight is not None:
-                grad_weight += grad.t() @ part
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        grads = (None if grad is None else grad * upstream.to(grad.dtype) for grad in ctx.saved_tensors)
-        return (*grads, None, None)
-
-
-class HeadLogprobs(torch.autograd.Function):
-    """log p of each target under a linear head. The logits are made again for the gradient rather than kept."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """hidden [N, D], weight [V, D], bias [V], targets [N] -> [N], in fp32."""
-        products = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) else weight.dtype
-        ctx.save_for_backward(hidden, weight, bias, targets)
-        ctx.products = products
-        each = [_picked(logits, targets[rows]) - logits.logsumexp(-1) for rows, _, logits in _chunks(hidden, weight.to(products), bias)]
-        return torch.cat(each) if each else hidden.new_zeros(0, dtype=torch.float32)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, bias, targets = ctx.saved_tensors
-        head = weight.to(ctx.products)
-        wants_hidden, wants_weight, wants_bias, _ = ctx.needs_input_grad
-        grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-        grad_weight = torch.zeros(weight.shape, device=weight.device) if wants_weight else None
-        grad_bias = torch.zeros(bias.shape, device=bias.device) if wants_bias else None
-        for rows, part, logits in _chunks(hidden, head, bias):
-            grad = logits.softmax(-1).mul_(-upstream[rows, None])  # d log p / d logits = one hot - softmax
-            grad[torch.arange(len(part), device=grad.device), targets[rows]] += upstream[rows]
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-            grad = grad.to(ctx.products)
-            if grad_hidden is not None:
-                grad_hidden[rows] = (grad @ head).to(hidden.dtype)
-            if grad_weight is not None:
-                grad_weight += grad.t() @ part
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), grad_bias, None
-
-
-def _chunks(hidden: torch.Tensor, head: torch.Tensor, bias: torch.Tensor | None) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """(rows, hidden of those rows, their logits [chunk, V] in fp32), a chunk at a time."""
-    step = CHUNK.get(hidden.device.type, 1024)
-    for start in range(0, len(hidden), step):
-        rows = slice(start, start + step)
-        part = hidden[rows].to(head.dtype)
-        logits = F.linear(part, head).float()
-        yield rows, part, logits if bias is None else logits + bias
-
-
-def _picked(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return logits.gather(1, targets[:, None])[:, 0]
 
 
 class RewardScorer:

@@ -92,7 +92,7 @@ class PolicyTrainer:
         self.value_head = _value_head(self.scorer) if self.settings.guesses_values else None
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.parameters = [*learnt, *(self.value_head.parameters() if self.value_head else ())]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.learning_rate, weight_decay=spec.training.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.learning_rate, weight_decay=spec.training.weight_decay, fused=True)
         warmup = round(spec.training.warmup_share * schedule.total_steps)
         self.rate = get_scheduler(spec.training.schedule, self.optimizer, warmup, schedule.total_steps)
         self.learnt_at_once, self.answered_at_once = (max(1, most // schedule.pieces) for most in (self.settings.minibatch, ANSWERED_AT_ONCE))

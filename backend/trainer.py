@@ -334,5 +334,5 @@ def _arguments(spec: RunSpec, schedule: Schedule, checkpoints: Path) -> Training
         weight_decay=training.weight_decay, max_grad_norm=training.max_grad_norm, seed=training.seed,
         data_seed=training.seed, logging_steps=1, logging_nan_inf_filter=False, eval_strategy="no", save_strategy="no",
         report_to=[], use_cpu=device().type == "cpu", disable_tqdm=True, remove_unused_columns=False,
-        dataloader_pin_memory=False, optim="adamw_torch",
+        dataloader_pin_memory=False, optim="adamw_torch_fused",
     )

@@ -12,10 +12,11 @@ from torch import nn
 def quicken(model: nn.Module) -> nn.Module:
     """The model with every part in it that can be computed faster so computed. Works in place."""
     from backend.fast.attention import quicken_attention
+    from backend.fast.embedding import quicken_embedding
     from backend.fast.lora import quicken_lora
     from backend.fast.norm import quicken_norms
     from backend.fast.swiglu import quicken_swiglu
 
-    for part in (quicken_lora, quicken_swiglu, quicken_norms, quicken_attention):
+    for part in (quicken_embedding, quicken_lora, quicken_swiglu, quicken_norms, quicken_attention):
         part(model)
     return model

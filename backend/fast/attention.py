@@ -7,6 +7,7 @@ tokens 14 against 32; 4,096 tokens 210 against 370. Forward alone it is as fast 
 Rows may also lie end to end in one long row (rows.py), of which `Layout.mask` tells in the attention mask's place.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ NAME = "studio"
 ROUNDING = {torch.float32: 1e-4}  # how far two computations of the same may lie apart, as a share; in bf16 further
 QUICKER_IN = {torch.bfloat16}  # types in which ours is the faster one
 BLOCK = 128  # queries at a time
+SHORT = 1 << 16  # scores; the shares of so few take torch's bf16 kernel up to four times as long as its fp32 one
 SHARES_KEPT = 320  # tokens of a row up to which its shares are kept for the gradient; beyond, they are made again: a quarter slower, and far smaller
 
 
@@ -85,7 +87,7 @@ def _attend_causally(
     """The query's tokens being the last of the key's. `plain`: whether it is a softmax(Q K') V on a CPU and no more."""
     if plain and _is_alike(query, key, value) and query.dtype in QUICKER_IN:
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        return CausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous()
+        return CausalAttention.apply(query, key, value, scale).transpose(1, 2)
     tokens, before = query.shape[2], key.shape[2] - query.shape[2]
     mask = ~_later(tokens, before, query.device)[None, None] if before else None  # torch's own would begin at the first key
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
@@ -150,13 +152,14 @@ class CausalAttention(torch.autograd.Function):
         q, k, v, *kept = ctx.saved_tensors
         (groups, _, tokens, width), seen = q.shape, k.shape[1]
         up = upstream.reshape(q.shape)
-        grad_query, grad_key, grad_value = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for number, (block, earlier) in enumerate(_blocks(tokens, seen)):
+        grad_query, grad_key, grad_value = (torch.empty_like(each) for each in (q, k, v))
+        for number, (block, earlier) in reversed(list(enumerate(_blocks(tokens, seen)))):  # the last looks at all keys, and so writes all gradients
             shares = kept[number] if kept else _shares(q, k, block, earlier)
             q_block, up_block = (each[:, :, block].reshape(groups, -1, width) for each in (q, up))
             grad_scores = torch._softmax_backward_data(up_block @ v[:, :earlier].transpose(1, 2), shares, -1, shares.dtype)
-            grad_value[:, :earlier].baddbmm_(shares.transpose(1, 2), up_block)
-            grad_key[:, :earlier].baddbmm_(grad_scores.transpose(1, 2), q_block)
+            before = 1 if block.stop < tokens else 0
+            grad_value[:, :earlier].baddbmm_(shares.transpose(1, 2), up_block, beta=before)
+            grad_key[:, :earlier].baddbmm_(grad_scores.transpose(1, 2), q_block, beta=before)
             grad_query[:, :, block] = (grad_scores @ k[:, :earlier]).mul_(ctx.scale).view_as(grad_query[:, :, block])
         few = (upstream.shape[0], -1, seen, width)
         return grad_query.view_as(upstream), grad_key.view(few), grad_value.view(few), None
@@ -174,8 +177,15 @@ def _shares(q: torch.Tensor, k: torch.Tensor, block: slice, earlier: int) -> tor
     queries = block.stop - block.start
     scores = q[:, :, block].reshape(len(q), -1, q.shape[-1]) @ k[:, :earlier].transpose(1, 2)
     own = scores.view(len(q), -1, queries, earlier)[..., earlier - queries :]  # what came before the block, all of them look at
-    own.masked_fill_(_later(queries, 0, q.device), float("-inf"))
-    return scores.softmax(-1)
+    own += _too_early(BLOCK, q.dtype, q.device)[:queries, :queries]
+    wide = torch.float32 if scores.itemsize < 4 and scores.numel() < SHORT else None
+    return scores.softmax(-1, wide).to(q.dtype)
+
+
+@functools.cache
+def _too_early(tokens: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """[tokens, tokens], what is added to a query's scores: 0, and where a key comes after it minus infinity. Filling in takes four times as long."""
+    return torch.zeros(tokens, tokens, dtype=dtype, device=device).masked_fill_(_later(tokens, 0, device), float("-inf"))
 
 
 def _later(tokens: int, before: int, device: torch.device) -> torch.Tensor:

@@ -20,63 +20,17 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
-from backend import loss, models
+from backend import models
 from backend.examples import IGNORED
 from backend.fast import quicken
-from backend.loss import HeadLoss, RewardScorer, Scorer
+from backend.loss import RewardScorer, Scorer
 from backend.methods import parse
 from backend.objectives import parse as parse_objective
-
-CHUNKS = (1, 3, 8, 21, 1000)
 
 
 @pytest.fixture
 def numbers() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-@pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("with_bias", [True, False])
-def test_value_and_gradients_are_those_of_full_logits(
-    chunk: int, with_bias: bool, numbers: torch.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(loss.CHUNK, "cpu", chunk)
-    hidden, weight = torch.randn(21, 16, generator=numbers), torch.randn(50, 16, generator=numbers)
-    bias = torch.randn(50, generator=numbers) if with_bias else None
-    targets, weights = torch.randint(0, 50, (21,), generator=numbers), torch.rand(21, generator=numbers)
-    inputs = [tensor.requires_grad_() for tensor in (hidden, weight, bias) if tensor is not None]
-
-    expected = (F.cross_entropy(F.linear(hidden, weight, bias), targets, reduction="none") * weights).sum()
-    actual = HeadLoss.apply(hidden, weight, bias, targets, weights)
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
-    wanted = torch.autograd.grad(expected * 0.37, inputs)
-    for ours, theirs in zip(torch.autograd.grad(actual * 0.37, inputs), wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("frozen", ["hidden", "weight"])
-def test_what_is_frozen_gets_no_gradient(frozen: str, numbers: torch.Generator) -> None:
-    hidden, weight = torch.randn(5, 8, generator=numbers), torch.randn(9, 8, generator=numbers)
-    learning = weight if frozen == "hidden" else hidden
-    learning.requires_grad_()
-    HeadLoss.apply(hidden, weight, None, torch.arange(5), torch.ones(5)).backward()
-    assert learning.grad is not None
-    assert (hidden if frozen == "hidden" else weight).grad is None
-
-
-def test_very_large_logits_stay_finite() -> None:
-    hidden = torch.full((3, 4), 1e4, requires_grad=True)
-    weight = torch.eye(4)
-    value = HeadLoss.apply(hidden, weight, None, torch.tensor([0, 1, 2]), torch.ones(3))
-    value.backward()
-    assert value.isfinite() and hidden.grad is not None and hidden.grad.isfinite().all()
-
-
-def test_nothing_to_learn_costs_nothing(numbers: torch.Generator) -> None:
-    hidden = torch.randn(0, 8, requires_grad=True)
-    value = HeadLoss.apply(hidden, torch.randn(9, 8, generator=numbers), None, torch.empty(0, dtype=torch.long), torch.empty(0))
-    value.backward()
-    assert value.item() == 0
 
 
 # ---- whole models

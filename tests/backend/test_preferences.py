@@ -17,7 +17,7 @@ from trl.data_utils import maybe_unpair_preference_dataset
 from backend import models
 from backend.data.shapes import guess_mapping, to_record
 from backend.examples import LeftOut, collate
-from backend.loss import HeadLogprobs, RewardScorer, Scorer
+from backend.loss import RewardScorer, Scorer
 from backend.objectives import Batch, ObjectiveSettings, parse
 from backend.preferences import rankings
 from tests.conftest import starter_rows
@@ -108,25 +108,6 @@ def test_kto_learns_the_same_from_answers_rated_by_themselves_as_from_pairs(toke
 
     assert learnt(to_record(row, mapping) for row in unpaired) == learnt(pairs())
     assert made([to_record(unpaired[0], mapping)], tokenizer) == [LeftOut(1, "none of its answers is better than another")]  # type: ignore[list-item]
-
-
-# ---- log probabilities
-
-
-@pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_log_probabilities_and_their_gradients_are_those_of_full_logits(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from backend import loss
-
-    monkeypatch.setitem(loss.CHUNK, "cpu", chunk)
-    numbers = torch.Generator().manual_seed(0)
-    hidden, weight, bias = (torch.randn(*size, generator=numbers).requires_grad_() for size in ((9, 16), (50, 16), (50,)))
-    targets, upstream = torch.randint(0, 50, (9,), generator=numbers), torch.randn(9, generator=numbers)
-    theirs = F.linear(hidden, weight, bias).log_softmax(-1)[torch.arange(9), targets]
-    ours = HeadLogprobs.apply(hidden, weight, bias, targets)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-    wanted = torch.autograd.grad((theirs * upstream).sum(), [hidden, weight, bias])
-    for mine, their in zip(torch.autograd.grad((ours * upstream).sum(), [hidden, weight, bias]), wanted, strict=True):
-        torch.testing.assert_close(mine, their, atol=1e-5, rtol=1e-4)
 
 
 # ---- parity with TRL

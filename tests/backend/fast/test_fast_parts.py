@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from backend.fast import attention, norm, quicken, swiglu
+from backend.fast.embedding import head_matrix
 from backend.fast.lora import LoraProduct
+from backend.loss import Scorer
 from backend.models import load
 
 IDS = torch.arange(36).reshape(3, 12) % 500 + 5
@@ -181,14 +183,86 @@ def test_attention_goes_our_way_in_bf16_and_torchs_in_fp32(model: nn.Module, mon
     assert taken == [torch.bfloat16] * 2
 
 
-def test_the_norms_gradient_is_the_stock_ones() -> None:
+@pytest.mark.parametrize("learns", [True, False])
+def test_the_norms_gradients_are_the_stock_ones(learns: bool) -> None:
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
     torch.manual_seed(0)
     layer = LlamaRMSNorm(16)
     layer.weight.data.normal_()
-    layer.weight.requires_grad_(False)
+    layer.weight.requires_grad_(learns)
     x = torch.randn(3, 5, 16, requires_grad=True)
-    (stock,) = torch.autograd.grad(layer(x).pow(3).sum(), x)
-    (quick,) = torch.autograd.grad(norm.RootMeanSquare.apply(x, layer.weight, layer.variance_epsilon).pow(3).sum(), x)
-    assert torch.allclose(stock, quick, rtol=1e-4, atol=1e-4)
+    wanted = [x, layer.weight] if learns else [x]
+    stock = torch.autograd.grad(layer(x).pow(3).sum(), wanted)
+    quick = torch.autograd.grad(norm.RootMeanSquare.apply(x, layer.weight, layer.variance_epsilon).pow(3).sum(), wanted)
+    for theirs, ours in zip(stock, quick, strict=True):
+        assert torch.allclose(theirs, ours, rtol=1e-4, atol=1e-4)
+
+
+# ---- where all of a model learns: weights in fp32, products in bf16
+
+
+def learning(tiny_model: Path, *, tied: bool) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).requires_grad_(True).train()
+    if tied:
+        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    return model
+
+
+def full_gradients(model: PreTrainedModel, *, products: torch.dtype = torch.bfloat16, passes: int = 1) -> dict[str, torch.Tensor]:
+    """Of every weight, after a loss on everything but each row's last token."""
+    model.zero_grad()
+    for _ in range(passes):
+        with torch.autocast("cpu", products, enabled=products != torch.float32):
+            loss = Scorer(model, model).loss(IDS, IDS, torch.ones(IDS.shape))
+        loss.backward()
+    return {name: each.grad.clone() for name, each in model.named_parameters()}
+
+
+def far_off(found: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]) -> dict[str, float]:
+    """How far each gradient is from the true one, as a share of its size."""
+    assert found.keys() == truth.keys() and all(found[name].dtype == torch.float32 for name in found)
+    return {name: float((found[name] - true).norm() / true.norm()) for name, true in truth.items()}
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["head is the embedding", "head apart"])
+def test_where_all_learns_every_gradient_is_as_near_to_fp32_as_the_stock_one(tiny_model: Path, tied: bool) -> None:
+    model = learning(tiny_model, tied=tied)
+    truth = full_gradients(model, products=torch.float32)
+    stock, quick = far_off(full_gradients(model), truth), far_off(full_gradients(quickened(model)), truth)
+    assert max(quick.values()) < 0.05 and sum(quick.values()) < 1.5 * sum(stock.values())
+    twice = far_off(full_gradients(quickened(model), passes=2), truth)  # twice the gradient, so off by once its size
+    assert all(abs(off - 1) < 0.05 for off in twice.values())
+
+
+def test_where_all_learns_vectors_are_bf16_from_the_first_on_and_back_in_fp32_where_nothing_is_cast(tiny_model: Path) -> None:
+    model = quickened(learning(tiny_model, tied=True))
+    seen = []
+    model.model.layers[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=IDS)
+    model(input_ids=IDS)
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+def test_a_padding_token_s_vector_does_not_learn(tiny_model: Path) -> None:
+    model = learning(tiny_model, tied=False)
+    layer = model.get_input_embeddings()
+    layer.padding_idx = int(IDS[0, 0])
+    gradient = full_gradients(quickened(model))["model.embed_tokens.weight"]
+    assert gradient[layer.padding_idx].abs().max() == 0 < gradient[IDS[0, 1]].abs().max()
+
+
+def test_a_head_of_its_own_turn_gets_its_own_gradient(tiny_model: Path) -> None:
+    """The matrix is handed on for one reading only: who asks again, or asks without one, is given the weight itself."""
+    model = quickened(learning(tiny_model, tied=True))
+    weight = model.get_input_embeddings().weight
+    assert head_matrix(model) is weight
+    with torch.autocast("cpu", torch.bfloat16):
+        model.get_input_embeddings()(IDS)
+        assert head_matrix(model) is not weight
+        assert head_matrix(model) is weight
+        with torch.no_grad():
+            model.get_input_embeddings()(IDS)
+        assert head_matrix(model) is weight
