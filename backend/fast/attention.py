@@ -137,12 +137,11 @@ class CausalAttention(torch.autograd.Function):
         k, v = key.reshape(groups, seen, width), value.reshape(groups, seen, width)
         answer = torch.empty_like(q)
         kept = []
-        with torch.autocast(query.device.type, enabled=False):  # which would make the shares fp32
-            for block, earlier in _blocks(tokens, seen):
-                shares = _shares(q, k, block, earlier)
-                answer[:, :, block] = (shares @ v[:, :earlier]).view(groups, -1, block.stop - block.start, width)
-                if seen <= SHARES_KEPT:
-                    kept.append(shares)
+        for block, earlier in _blocks(tokens, seen):
+            shares = _shares(q, k, block, earlier)
+            answer[:, :, block] = torch.bmm(shares, v[:, :earlier]).view(groups, -1, block.stop - block.start, width)
+            if seen <= SHARES_KEPT:
+                kept.append(shares)
         ctx.save_for_backward(q, k, v, *kept)
         ctx.scale = scale
         return answer.view(rows, heads, tokens, width)
@@ -156,30 +155,31 @@ class CausalAttention(torch.autograd.Function):
         for number, (block, earlier) in reversed(list(enumerate(_blocks(tokens, seen)))):  # the last looks at all keys, and so writes all gradients
             shares = kept[number] if kept else _shares(q, k, block, earlier)
             q_block, up_block = (each[:, :, block].reshape(groups, -1, width) for each in (q, up))
-            grad_scores = torch._softmax_backward_data(up_block @ v[:, :earlier].transpose(1, 2), shares, -1, shares.dtype)
+            grad_scores = torch._softmax_backward_data(torch.bmm(up_block, v[:, :earlier].transpose(1, 2)), shares, -1, shares.dtype)
             before = 1 if block.stop < tokens else 0
             grad_value[:, :earlier].baddbmm_(shares.transpose(1, 2), up_block, beta=before)
             grad_key[:, :earlier].baddbmm_(grad_scores.transpose(1, 2), q_block, beta=before)
-            grad_query[:, :, block] = (grad_scores @ k[:, :earlier]).mul_(ctx.scale).view_as(grad_query[:, :, block])
+            grad_query[:, :, block] = torch.bmm(grad_scores, k[:, :earlier]).mul_(ctx.scale).view_as(grad_query[:, :, block])
         few = (upstream.shape[0], -1, seen, width)
         return grad_query.view_as(upstream), grad_key.view(few), grad_value.view(few), None
 
 
 def _blocks(tokens: int, seen: int) -> Iterator[tuple[slice, int]]:
     """Some queries at a time, and how many keys the last of them may look at. The queries are of the last of the keys seen."""
-    for start in range(0, tokens, BLOCK):
-        stop = min(start + BLOCK, tokens)
+    size = -(-tokens // max(1, round(tokens / BLOCK)))  # all alike: a few queries left over would take as many calls as many do
+    for start in range(0, tokens, size):
+        stop = min(start + size, tokens)
         yield slice(start, stop), seen - tokens + stop
 
 
 def _shares(q: torch.Tensor, k: torch.Tensor, block: slice, earlier: int) -> torch.Tensor:
     """How much each query of a block takes from each key: [groups, heads of a group x queries, earlier]."""
     queries = block.stop - block.start
-    scores = q[:, :, block].reshape(len(q), -1, q.shape[-1]) @ k[:, :earlier].transpose(1, 2)
+    scores = torch.bmm(q[:, :, block].reshape(len(q), -1, q.shape[-1]), k[:, :earlier].transpose(1, 2))
     own = scores.view(len(q), -1, queries, earlier)[..., earlier - queries :]  # what came before the block, all of them look at
-    own += _too_early(BLOCK, q.dtype, q.device)[:queries, :queries]
+    own += _too_early(2 * BLOCK, q.dtype, q.device)[:queries, :queries]
     wide = torch.float32 if scores.itemsize < 4 and scores.numel() < SHORT else None
-    return scores.softmax(-1, wide).to(q.dtype)
+    return scores.softmax(-1, wide).to(q.dtype)  # autocast would leave it in fp32
 
 
 @functools.cache
