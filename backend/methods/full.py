@@ -16,7 +16,7 @@ class Full(MethodSettings):
     title: ClassVar[str] = "Full"
     sentence: ClassVar[str] = "Changes every weight. Learns the most, forgets the most, and needs the most memory."
     paper: ClassVar[str] = "https://arxiv.org/abs/1801.06146"
-    activation_share: ClassVar[float] = 0.71
+    activation_share: ClassVar[float] = 0.36
     default_learning_rate: ClassVar[float] = 5e-5
     mergeable: ClassVar[bool] = False  # nothing to merge: the result is a model of its own
 
