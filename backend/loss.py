@@ -56,7 +56,10 @@ class Scorer:
             return (F.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
         with _taken_off(self.head):
             hidden = self._predicting(input_ids, labels)
-        return HeadLoss.apply(hidden, head_matrix(self.causal), self.head.bias, targets, weights)
+        weight, bias = head_matrix(self.causal), self.head.bias
+        if not torch.is_grad_enabled():  # of which the function itself is not told, and would make gradients for nobody
+            weight, bias = weight.detach(), None if bias is None else bias.detach()
+        return HeadLoss.apply(hidden, weight, bias, targets, weights)
 
     def logprobs(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """log p of each row's labelled tokens, given what came before them, summed: [rows], in fp32.

@@ -87,7 +87,7 @@ def _attend_causally(
     """The query's tokens being the last of the key's. `plain`: whether it is a softmax(Q K') V on a CPU and no more."""
     if plain and _is_alike(query, key, value) and query.dtype in QUICKER_IN:
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        return CausalAttention.apply(query, key, value, scale).transpose(1, 2)
+        return CausalAttention.apply(query, key, value, scale).transpose(1, 2).contiguous()  # as the libraries' own; some models rely on it
     tokens, before = query.shape[2], key.shape[2] - query.shape[2]
     mask = ~_later(tokens, before, query.device)[None, None] if before else None  # torch's own would begin at the first key
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
@@ -166,7 +166,7 @@ class CausalAttention(torch.autograd.Function):
 
 def _blocks(tokens: int, seen: int) -> Iterator[tuple[slice, int]]:
     """Some queries at a time, and how many keys the last of them may look at. The queries are of the last of the keys seen."""
-    size = -(-tokens // max(1, round(tokens / BLOCK)))  # all alike: a few queries left over would take as many calls as many do
+    size = max(1, -(-tokens // max(1, round(tokens / BLOCK))))  # all alike: a few queries left over would take as many calls as many do
     for start in range(0, tokens, size):
         stop = min(start + size, tokens)
         yield slice(start, stop), seen - tokens + stop

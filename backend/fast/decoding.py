@@ -8,7 +8,6 @@ place, and of the libraries' many small operations, made for any model and for t
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -192,7 +191,7 @@ def _blocks(part: nn.Module | None) -> Iterator[Product]:
 
 def _norm(module: nn.Module) -> Product:
     """A model's own RMSNorm, in one call."""
-    return partial(F.rms_norm, normalized_shape=module.weight.shape, weight=module.weight, eps=module.variance_epsilon)
+    return lambda x: F.rms_norm(x, module.weight.shape, module.weight.to(x.dtype), module.variance_epsilon)
 
 
 def _turning(body: Body, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

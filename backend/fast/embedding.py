@@ -20,14 +20,15 @@ def quicken_embedding(model: nn.Module) -> None:
     layer = model.get_input_embeddings()
     is_plain = type(layer) is nn.Embedding and layer.max_norm is None and not layer.scale_grad_by_freq
     if is_plain and layer.weight.dtype == torch.float32:
-        layer.forward = _Quick(layer)  # type: ignore[method-assign]
+        head = model.get_output_embeddings()
+        layer.forward = _Quick(layer, is_head=head is not None and head.weight is layer.weight)  # type: ignore[method-assign]
 
 
 def head_matrix(model: PreTrainedModel) -> torch.Tensor:
     """The weight of the head, [V, width], for what the model has just read: its gradient goes the embedding's way if they are one."""
     weight = model.get_output_embeddings().weight
     quick = model.get_input_embeddings().forward
-    return quick.handed_on() if isinstance(quick, _Quick) and quick.layer.weight is weight else weight
+    return quick.handed_on() if isinstance(quick, _Quick) and quick.is_head else weight
 
 
 class Looked(torch.autograd.Function):
@@ -54,8 +55,8 @@ class Looked(torch.autograd.Function):
 class _Quick:
     """The forward of an embedding; where products are not cast, the stock one."""
 
-    def __init__(self, layer: nn.Embedding) -> None:
-        self.layer, self.stock = layer, layer.forward
+    def __init__(self, layer: nn.Embedding, *, is_head: bool) -> None:
+        self.layer, self.is_head, self.stock = layer, is_head, layer.forward
         self._matrix: torch.Tensor | None = None
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
@@ -63,7 +64,7 @@ class _Quick:
         if not torch.is_autocast_enabled(kind):
             return self.stock(ids)
         vectors, matrix = Looked.apply(ids, self.layer.weight, torch.get_autocast_dtype(kind), self.layer.padding_idx)
-        self._matrix = matrix if vectors.requires_grad else None
+        self._matrix = matrix if self.is_head and vectors.requires_grad else None
         return vectors
 
     def handed_on(self) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 TOGETHER = {"cpu": 30 << 20, "cuda": 400 << 20}  # bytes of logits that are made in one product; the C library keeps up to 32 MB for the next step
+FEWEST = 128  # tokens of one product, however large the vocabulary: with fewer the head is read more than it is multiplied
 AT_ONCE = {"cpu": 16}  # tokens of them whose logits are in fp32 at the same time; elsewhere all
 LEARNT_AT_ONCE = {"cpu": 4096}  # entries of the vocabulary whose gradient is added in one product; elsewhere all
 
@@ -81,7 +82,7 @@ class Through:
         kind = hidden.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         self.hidden, self.head, self.bias = hidden, weight.to(products or autocast or weight.dtype), bias
-        self.together = max(AT_ONCE["cpu"], TOGETHER.get(kind, TOGETHER["cuda"]) // (len(weight) * self.head.itemsize))
+        self.together = max(FEWEST, TOGETHER.get(kind, TOGETHER["cuda"]) // (len(weight) * self.head.itemsize))
         self.at_once, self.learnt_at_once = AT_ONCE.get(kind, self.together), LEARNT_AT_ONCE.get(kind, len(weight))
         self.learns = any(wanted)
         self.grad_hidden = torch.empty_like(hidden) if wanted[0] else None

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from backend.fast import attention, norm, quicken, swiglu
+from backend.fast import attention, head, norm, quicken, swiglu
 from backend.fast.embedding import head_matrix
 from backend.fast.lora import LoraProduct
 from backend.loss import Scorer
@@ -71,6 +71,13 @@ def test_every_part_is_found_in_a_real_model(model: nn.Module) -> None:
     assert found.count("backend.fast.swiglu") == 2 and found.count("backend.fast.norm") == 2 * 2 + 1
     assert quick.get_base_model().config._attn_implementation == attention.NAME
     assert model.get_base_model().config._attn_implementation == "sdpa", "another model is left as it was"
+
+
+def test_attention_s_answer_lies_in_one_piece_as_the_libraries_own_does(model: nn.Module) -> None:
+    part = model.get_base_model().model.layers[0].self_attn
+    query, key, value = (torch.randn(3, heads, 12, 16, dtype=torch.bfloat16) for heads in (4, 2, 2))
+    answer, _ = attention.attend(part, query, key, value, None)
+    assert answer.shape == (3, 12, 4, 16) and answer.is_contiguous()
 
 
 def test_the_adapter_can_be_switched_off_and_on(model: nn.Module) -> None:
@@ -266,3 +273,28 @@ def test_a_head_of_its_own_turn_gets_its_own_gradient(tiny_model: Path) -> None:
         with torch.no_grad():
             model.get_input_embeddings()(IDS)
         assert head_matrix(model) is weight
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["head is the embedding", "head apart"])
+def test_a_look_at_held_out_rows_makes_no_gradient_of_the_head(tiny_model: Path, tied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    through = head.Through.__init__
+
+    def watched(self: head.Through, *args: object, **kwargs: object) -> None:
+        through(self, *args, **kwargs)  # type: ignore[arg-type]
+        made.append(self.grad_weight)
+
+    monkeypatch.setattr(head.Through, "__init__", watched)
+    model = quickened(learning(tiny_model, tied=tied))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        Scorer(model, model).loss(IDS, IDS, torch.ones(IDS.shape))
+    assert made == [None]
+    full_gradients(model)
+    assert made[1] is not None
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["head is the embedding", "head apart"])
+def test_a_model_that_has_been_read_can_be_copied(tiny_model: Path, tied: bool) -> None:
+    model = quickened(learning(tiny_model, tied=tied))
+    full_gradients(model)
+    copy.deepcopy(model)

@@ -12,6 +12,7 @@ SIZES = ((1, 1), (3, 2), (8, 8), (21, 5), (1000, 4), (1000, 1000))  # tokens in 
 
 def some_at_a_time(monkeypatch: pytest.MonkeyPatch, together: int, at_once: int) -> None:
     monkeypatch.setitem(head.TOGETHER, "cpu", together * 50 * 4)  # bytes, of 50 entries in fp32
+    monkeypatch.setattr(head, "FEWEST", 1)
     monkeypatch.setitem(head.AT_ONCE, "cpu", at_once)
     monkeypatch.setitem(head.LEARNT_AT_ONCE, "cpu", 16)
 
@@ -92,3 +93,9 @@ def test_in_bf16_the_gradient_is_as_near_as_that_of_full_logits(weights_in: torc
     torch.testing.assert_close(ours, theirs, rtol=5e-3, atol=0)
     for mine, their in zip(torch.autograd.grad(ours, rounded), torch.autograd.grad(theirs, exact), strict=True):
         assert (mine.float() - their).norm() < 0.01 * their.norm()
+
+
+def test_of_a_large_vocabulary_still_many_tokens_are_multiplied_at_once(numbers: torch.Generator) -> None:
+    made = [len(logits) for _, logits in head.Through(torch.randn(300, 2, generator=numbers), torch.randn(300_000, 2, generator=numbers), None).tiles()]
+    assert sum(made) == 300 and max(made) == head.AT_ONCE["cpu"]
+    assert head.Through(torch.randn(1, 2), torch.empty(300_000, 2), None).together == head.FEWEST
