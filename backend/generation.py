@@ -53,8 +53,8 @@ class Decoder:
         generators = [torch.Generator(self.causal.device).manual_seed(sampling.seed + row) for row in range(len(prompts))]
         ended = torch.zeros(len(prompts), dtype=torch.bool, device=self.causal.device)
         with turn(), evaluating(self.model), stopping_between_layers(self.causal, should_stop):
-            state = self._read(prompts)
             body = Body(self.causal) if decodes_quickly(self.causal) else None  # as the model is in this turn
+            state = self._read(prompts, body)
         with self._reader(state, body, turn) as read:
             logits = state.logits
             for left in reversed(range(sampling.max_tokens)):
@@ -75,7 +75,7 @@ class Decoder:
         with self.batcher.joined(group):
             yield partial(self.batcher.step, group, turn=turn)
 
-    def _read(self, prompts: Sequence[list[int]]) -> Prefilled:
+    def _read(self, prompts: Sequence[list[int]], body: Body | None) -> Prefilled:
         """One pass over the prompts, padded on the left, behind whatever the method puts before them."""
         causal, embed = self.causal, self.causal.get_input_embeddings()
         begun = learnt_beginning(self.model, len(prompts))
@@ -85,11 +85,14 @@ class Decoder:
         mask = torch.stack([(torch.arange(width, device=causal.device) >= width - len(row)).long() for row in rows])
         positions = (mask.cumsum(1) - 1).clamp(min=0) + begun.prefix
         mask = torch.cat((mask.new_ones(len(rows), begun.prefix), mask), 1)
-        outputs = causal(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=begun.cache, use_cache=True,
-            logits_to_keep=1,
-        )
-        return Prefilled(outputs.logits[:, -1], outputs.past_key_values, mask, positions[:, -1] + 1)
+        asked = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, "past_key_values": begun.cache, "use_cache": True}
+        if body:  # the libraries' own head copies its matrix for one token of a long row: half of the time a short prompt takes
+            outputs = causal.model(**asked)
+            logits = body.head(outputs.last_hidden_state[:, -1])
+        else:
+            outputs = causal(**asked, logits_to_keep=1)
+            logits = outputs.logits[:, -1]
+        return Prefilled(logits, outputs.past_key_values, mask, positions[:, -1] + 1)
 
     def _step(self, state: Prefilled, turn: Turn, tokens: torch.Tensor) -> torch.Tensor:
         """The libraries' own step: tokens [rows] -> logits [rows, vocabulary]."""
@@ -142,7 +145,7 @@ class evaluating(AbstractContextManager[None]):
 def choose(logits: torch.Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> torch.Tensor:
     """The next token of each row. logits: [rows, vocabulary] -> [rows]."""
     if sampling.temperature == 0:
-        return logits.argmax(-1)
+        return logits.float().argmax(-1)  # six times as fast as in bf16
     probabilities = (logits.float() / sampling.temperature).softmax(-1)
     if sampling.top_p == 1:
         return _drawn(probabilities, generators)

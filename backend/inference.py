@@ -27,6 +27,7 @@ from backend.data.tokens import Message, encode_prompt
 from backend.device import Turns, device, dtype
 from backend.errors import OutOfMemory, Stopped, UserError
 from backend.fast.batching import Batcher
+from backend.fast.decoding import pack_for_answers
 from backend.generation import Decoder
 from backend.judging import Judge
 from backend.loading import asking
@@ -88,9 +89,14 @@ class Shelf:
     def get(self, speaker: Speaker) -> Answerer:
         """The model and tokenizer of a speaker, loaded if need be. Raises `UserError`."""
         with self._lock:
-            if speaker.kind == "base":
-                return self._base(models.locate(speaker.name, self.workspace))
-            return self._lent.get(speaker.name) or self._adapted(self.runs.get(speaker.name))
+            model, tokenizer = self._answerer(speaker)
+            pack_for_answers(model.get_base_model() if isinstance(model, PeftModel) else model)
+            return model, tokenizer
+
+    def _answerer(self, speaker: Speaker) -> Answerer:
+        if speaker.kind == "base":
+            return self._base(models.locate(speaker.name, self.workspace))
+        return self._lent.get(speaker.name) or self._adapted(self.runs.get(speaker.name))
 
     def base(self, folder: Path) -> PreTrainedModel:
         """A folder's model as it is, loaded if need be; what is attached goes on `share_weights` of it. Raises `UserError`."""
@@ -149,7 +155,7 @@ class Shelf:
 
     def _base(self, folder: Path) -> Answerer:
         def load() -> Answerer:
-            return models.load(folder, dtype("auto"), device=device()), models.load_tokenizer(folder)
+            return _load(folder), models.load_tokenizer(folder)
 
         return self._kept(("base", str(folder), 0), load)
 
@@ -161,7 +167,7 @@ class Shelf:
             raise UserError(f"{run.label['name']} has no result to chat with, or it is damaged. Train or resume it first.")
         tokenizer = models.load_tokenizer(run.result)
         if run.spec.method.name == "full":
-            return models.load(run.result, dtype("auto"), device=device()), tokenizer
+            return _load(run.result), tokenizer
         base, _ = self._base(models.locate(run.spec.base_model, self.workspace))
         return attach_adapter(base, run.result, run.label["name"]), tokenizer
 
@@ -172,6 +178,11 @@ class Shelf:
         while len(self._loaded) > LOADED_AT_ONCE:
             self._loaded.popitem(last=False)
         return self._loaded[key]
+
+
+def _load(folder: Path) -> PreTrainedModel:
+    """A model that is only asked."""
+    return models.load(folder, dtype("auto"), device=device()).requires_grad_(False)
 
 
 def share_weights(model: PreTrainedModel) -> PreTrainedModel:

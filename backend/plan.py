@@ -408,14 +408,16 @@ def _advice(spec: RunSpec, rows: Rows, steps: Schedule) -> list[str]:
 
 def _second_copy(spec: RunSpec, measured: ModelShape) -> list[str]:
     """What it costs to ask the base beside a run whose weights are not the base's own."""
-    from backend.device import dtype
+    from backend.device import device, dtype
+    from backend.fast.packed import packs
 
     why = "Full fine-tuning changes every weight" if spec.method.name == "full" else f"{spec.method.title} packs the weights"
     stands_apart = spec.method.name == "full" or spec.method.quantization(dtype(spec.training.precision))
     if spec.objective.head != "language" or not stands_apart:
         return []
-    cost = gigabytes(measured.parameters * dtype("auto").itemsize)
-    return [f"{why}, so asking the base model in Chat beside it takes a second copy of it: {cost} more."]
+    copies = 2 if device().type == "cpu" and packs(dtype("auto")) else 1  # what answers quickly is laid out anew
+    cost = gigabytes(copies * measured.parameters * dtype("auto").itemsize)
+    return [f"{why}, so asking the base model in Chat beside it takes a copy of its own: {cost} more."]
 
 
 def gigabytes(size: float) -> str:

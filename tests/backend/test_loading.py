@@ -1,5 +1,6 @@
 """Reading weights can be broken off, by whoever reads them and nobody else."""
 
+import gc
 import threading
 from collections.abc import Callable
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from backend import models
-from backend.device import Turns
+from backend.device import Turns, dtype
 from backend.errors import Stopped
+from backend.fast import packed
+from backend.fast.packed import packs
 from backend.inference import Playground, Shelf, Speaker
 from backend.jobs import Means
 from backend.loading import asking
@@ -69,3 +72,15 @@ def test_chat_that_is_stopped_while_loading_has_said_nothing(workspace: Workspac
     assert (reply.text, reply.tokens, reply.end) == ("", 0, "stopped") and not playground.is_loaded(STARTER)
     *_, reply = playground.stream(STARTER, question, Sampling(max_tokens=2))  # type: ignore[arg-type]
     assert reply.tokens and playground.is_loaded(STARTER)
+
+
+@pytest.mark.skipif(not packs(dtype("auto")), reason="torch cannot pack matrices on this processor")
+def test_who_is_asked_is_packed_and_who_is_only_trained_on_is_not(workspace: Workspace) -> None:
+    shelf, copies = Shelf(workspace), len(packed._copies)
+    shelf.base(locate("starter", workspace))
+    assert len(packed._copies) == copies
+    shelf.get(STARTER)
+    assert len(packed._copies) > copies
+    shelf.clear()
+    gc.collect()
+    assert len(packed._copies) == copies

@@ -15,7 +15,8 @@ from transformers.models.auto import AutoModelForCausalLM
 from backend import models
 from backend.fast import batching
 from backend.fast.batching import Batcher
-from backend.fast.decoding import Body, Group, decodes_quickly, step
+from backend.fast.decoding import Body, Group, decodes_quickly, pack_for_answers, step
+from backend.fast.packed import packs
 from backend.generation import Decoder, Prefilled
 from backend.inference import share_weights
 from backend.methods import parse
@@ -45,7 +46,7 @@ def begun(model: torch.nn.Module, prompts: list[list[int]]) -> tuple[Decoder, Pr
     """A decoder, where its own pass over the prompts ends, and a group that goes on from a copy of that."""
     decoder = Decoder(model, NoTokenizer())  # type: ignore[arg-type]
     with torch.no_grad():
-        state = decoder._read(prompts)
+        state = decoder._read(prompts, None)
     kept = copy.deepcopy(state)
     return decoder, state, Group.after(Body(decoder.causal), kept.cache, kept.mask, kept.positions)
 
@@ -197,3 +198,29 @@ def test_a_model_in_training_answers_without_dropout_and_trains_on(voices: list[
     said = Batcher().step(group, torch.tensor([3]), turn=nullcontext)
     assert training.training and not said.requires_grad
     assert torch.equal(said, Batcher().step(begun(still.eval(), PROMPTS[:1])[2], torch.tensor([3]), turn=nullcontext))
+
+
+# ---- read from a copy laid out for it
+
+
+@pytest.mark.skipif(not packs(torch.float32), reason="torch cannot pack matrices on this processor")
+def test_answers_from_packed_matrices_are_the_same(voices: list[torch.nn.Module]) -> None:
+    base: PreTrainedModel = voices[0].requires_grad_(False)  # type: ignore[assignment]
+    plain = [begun(model, PROMPTS)[2] for model in voices]
+    pack_for_answers(base)
+    quick = [begun(model, PROMPTS)[2] for model in voices]
+    assert quick[0].body.head is not plain[0].body.head
+    for token in range(40, 46):
+        tokens = [torch.full((len(PROMPTS),), token)] * len(voices)
+        step(plain, tokens)
+        step(quick, tokens)
+        for one, same in zip(quick, plain, strict=True):
+            torch.testing.assert_close(one.logits, same.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_the_prompts_own_pass_gives_the_libraries_logits(voices: list[torch.nn.Module]) -> None:
+    for model in voices:
+        decoder = Decoder(model, NoTokenizer())  # type: ignore[arg-type]
+        with torch.no_grad():
+            ours, stock = decoder._read(PROMPTS, Body(decoder.causal)), decoder._read(PROMPTS, None)
+        torch.testing.assert_close(ours.logits, stock.logits, atol=1e-5, rtol=1e-4)
