@@ -152,9 +152,9 @@ def _multiply(x: torch.Tensor, products: Sequence[_Products], rows: Sequence[sli
     out = products[0].base(x)
     for each, its in zip(products, rows, strict=True):
         if each.added:
-            out[its] += each.added(x[its])
+            out[its].add_(each.added(x[its]))
         for columns, block in each.bent:
-            out[its, columns] += block(out[its, columns])
+            out[its, columns].add_(block(out[its, columns]))
     return out
 
 

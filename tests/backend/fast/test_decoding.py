@@ -2,9 +2,11 @@
 
 import copy
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,6 +139,51 @@ def test_threads_that_share_weights_take_their_steps_together(voices: list[torch
     assert answered(Batcher(), (base, 90), (lora, 90)) == alone
     assert sum(sizes) == 2 * 89  # the first token is the prompt's own
     assert sizes.count(2) > 20
+
+
+def test_whoever_led_leads_again(voices: list[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the helpers of one thread's products are in the way of the other's."""
+    leaders: list[int] = []
+
+    def noted(groups: list[Group], tokens: list[torch.Tensor]) -> None:
+        leaders.extend([threading.get_ident()] if len(groups) == 2 else [])
+        step(groups, tokens)
+
+    monkeypatch.setattr(batching, "step", noted)
+    monkeypatch.setattr(batching, "PATIENCE", 5.0)
+    batcher = Batcher()
+    answered(batcher, (voices[0], 60), (voices[1], 60))
+    assert len(leaders) > 40
+    assert len(set(leaders)) == 1
+    assert batcher._leader is None  # and holds no cache of an answer that is over
+
+
+def test_who_fell_out_of_step_falls_into_it_again(voices: list[torch.nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unhurried(Batcher):
+        def step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            logits = super().step(*args, **kwargs)
+            time.sleep(0.01)  # until the next token is asked for
+            return logits
+
+    made: list[int] = []
+    steps_alone = threading.Event()
+
+    def slow(groups: list[Group], tokens: list[torch.Tensor]) -> None:
+        made.append(len(groups))
+        if len(made) == 3:
+            steps_alone.set()
+        time.sleep(2 * batching.PATIENCE)  # longer than anybody waits for another
+        step(groups, tokens)
+
+    monkeypatch.setattr(batching, "step", slow)
+    monkeypatch.setattr(batching, "PATIENCE", 0.05)
+    batcher = Unhurried()
+    first = threading.Thread(target=answered, args=(batcher, (voices[0], 20)))
+    first.start()
+    steps_alone.wait(30)
+    answered(batcher, (voices[1], 12))
+    first.join(60)
+    assert made.count(2) >= 8  # of eleven
 
 
 def test_who_ends_first_is_not_waited_for(voices: list[torch.nn.Module], sizes: list[int]) -> None:
