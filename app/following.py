@@ -19,9 +19,10 @@ from components.run_curves import series_of
 
 PARTINGS = 3  # times the end of what was followed is told
 IN_FULL = 10  # of so many answers one says everything: another may have got lost
-# Seconds between two questions of a page: while something is waited for, once the curve has begun, and where nothing can be new.
-# It never stops asking: an answer on its way that said so could arrive after a run was opened.
-BEAT, STEADY, REST = 1.0, 3.0, 5.0
+# Seconds between two questions of a page: while something is waited for; once the curve has begun, less and less often until a
+# minute of it is there, and again until ten are; and where nothing can be new. It never stops asking: an answer on its way that
+# said so could arrive after a run was opened.
+BEAT, BEGINNING, STEADY, SLOWEST, REST = 1.0, 3.0, 5.0, 10.0, 5.0
 BEGUN = 5  # steps after which a curve has begun
 
 
@@ -53,8 +54,11 @@ class Following:
     @property
     def beat(self) -> float:
         """Seconds until the page asks again. Each question takes from the run what the browser needs for the answer."""
-        has_begun = all(run.progress.step >= BEGUN or run.progress.status in ENDED for run in self.runs.values())
-        return STEADY if has_begun and not self.stopping and self.partings == PARTINGS else BEAT
+        going_on = [followed.progress for followed in self.runs.values() if followed.progress.status not in ENDED]
+        if self.stopping or self.partings < PARTINGS or any(progress.step < BEGUN for progress in going_on):
+            return BEAT
+        youngest = min((progress.seconds for progress in going_on), default=0)
+        return max(BEGINNING, min(youngest // 10, STEADY), min(youngest // 60, SLOWEST))  # a sixtieth of the curve's width
 
     def only_new(self, *shown: Any) -> tuple[Any, ...]:
         """What stands beside the chart, without what the page shows already: each part costs the browser a search through the page."""

@@ -83,7 +83,7 @@ def runs_tab(studio: Studio) -> RunsTab:
     runs.select(on(studio, on_show), runs, [opened, *view], trigger_mode="always_last", **TICK)
     for button, step in ((previous, -1), (following_page, 1)):
         button.click(on(studio, _turner(step)), [page_number, runs], [page_number, *listing], **TICK)
-    stop.click(on(studio, on_stop), opened, stop, **QUIET)
+    stop.click(on(studio, on_stop), opened, [stop, timer], **QUIET)
     resume.click(on(studio, on_resume), [opened, runs], [*listing, *view], **QUIET)
     lineage.select(on(studio, on_open_relative), [lineage, runs], [runs, opened, *view], **QUIET)
     delete.click(on(studio, on_ask_delete), opened, asking, **QUIET)
@@ -248,9 +248,9 @@ def on_behind(studio: Studio, run_id: str | None, shown: RunTable) -> tuple[Any,
     return follow(studio, [run_id, *(other for other in shown["ticked"] if other != run_id)] if run_id else [])
 
 
-def on_stop(studio: Studio, run_id: str) -> Any:
+def on_stop(studio: Studio, run_id: str) -> tuple[Any, gr.Timer]:
     studio.engine.stop(run_id)
-    return gr.update(interactive=False)
+    return gr.update(interactive=False), gr.Timer(BEAT)  # whose end is awaited now
 
 
 def on_resume(studio: Studio, run_id: str, shown: RunTable) -> tuple[Any, ...]:

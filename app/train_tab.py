@@ -80,7 +80,7 @@ def train_tab(studio: Studio, page: gr.Blocks) -> TrainTab:
     form["objective"].change(on_objective, form["objective"], list(settings.goals.values()), **QUIET)
     filled.value.change(on(studio, filled.to(on_plan)), filled.value, planned, trigger_mode="always_last", **QUIET)
     filled.gather(start.click).then(on(studio, filled.to(on_start)), filled.value, [timer, run_id, *pages, *view], **PRIVATE)
-    stop.click(on(studio, on_stop), run_id, stop, **QUIET)
+    stop.click(on(studio, on_stop), run_id, [stop, timer], **QUIET)
     another.click(on_another, outputs=[run_id, *pages], **QUIET)
     timer.tick(on(studio, on_tick), [run_id, following], [timer, *view], **TICK)
     chart.behind(on(studio, on_behind), run_id, [chart, following], **TICK)
@@ -376,9 +376,9 @@ def on_behind(studio: Studio, run_id: str | None) -> tuple[Any, Any]:
     return follow(studio, [run_id] if run_id else [])
 
 
-def on_stop(studio: Studio, run_id: str) -> Any:
+def on_stop(studio: Studio, run_id: str) -> tuple[Any, gr.Timer]:
     studio.engine.stop(run_id)
-    return gr.update(interactive=False)
+    return gr.update(interactive=False), gr.Timer(BEAT)  # whose end is awaited now
 
 
 def on_another() -> tuple[Any, Any, Any]:

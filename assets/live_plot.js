@@ -5,6 +5,8 @@
 // Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
 const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '', '#F0E442'];
 const DASHES = ['solid', '7px,3px', '2px,3px', '9px,3px,2px,3px', '14px,4px', '14px,3px,2px,3px,2px,3px'];
+const SMALL_SECONDS = 10;
+const NEAR = 200; // pixels around the window within which charts are kept up to date
 const LABEL_SECONDS = 4; // the least time between two changes of the spoken summary
 
 const CHARTS = [
@@ -34,6 +36,8 @@ let serial = -1; // of the last payload applied
 let zoom = {x: null, y: {}}; // ranges the user chose, as plotly counts them; null follows the data
 let Plotly = null;
 let drawing = false; // a draw is due at the next frame
+let drawingAll = false; // and it is of the small charts too
+let smallDue = 0; // the timer after which what is new shows in them
 let held = false; // the pointer is down on a chart: redrawing now would break the drag
 let summary = 0; // the timer of the spoken summary
 
@@ -47,7 +51,7 @@ function apply(payload) {
   serial = payload.serial;
   sent.forEach(extend);
   listRuns();
-  scheduleDraw();
+  (payload.kind === 'whole' ? scheduleDraw : scheduleNews)();
   scheduleSummary();
   if (lost) trigger('behind'); // answered with the whole, which replaces this
 }
@@ -104,15 +108,21 @@ function charts() {
 // A place on the page for each of them, and for no others.
 function makeRoom(wanted) {
   const nodes = wanted.map(chart => {
-    const node = place(chart) ?? document.createElement('div');
+    const node = place(chart) ?? newPlace();
     node.dataset.chart = chart.name;
     node.classList.toggle('live-plot-large', chart === wanted[0]);
     node.classList.toggle('live-plot-small', chart !== wanted[0]);
     return node;
   });
   if (nodes.every((node, i) => region.children[i] === node) && region.children.length === nodes.length) return;
-  [...region.children].filter(node => !nodes.includes(node)).forEach(node => Plotly.purge(node));
+  [...region.children].filter(node => !nodes.includes(node)).forEach(node => { Plotly.purge(node); nearing.unobserve(node); });
   region.replaceChildren(...nodes);
+}
+
+function newPlace() {
+  const node = document.createElement('div');
+  nearing.observe(node);
+  return node;
 }
 
 function isEmpty() {
@@ -172,6 +182,18 @@ function around(xs, [left, right]) {
 // --- Drawing ---------------------------------------------------------------------------------------------------
 
 function scheduleDraw() {
+  drawingAll = true;
+  scheduleFrame();
+}
+
+// What is new shows in the large chart at once, and in the small ones every ten seconds: every drawing takes the processor
+// from the training it shows.
+function scheduleNews() {
+  scheduleFrame();
+  smallDue ||= setTimeout(() => { smallDue = 0; scheduleDraw(); }, SMALL_SECONDS * 1000);
+}
+
+function scheduleFrame() {
   if (drawing) return;
   drawing = true;
   requestAnimationFrame(() => {
@@ -192,7 +214,14 @@ function draw() {
   };
   const wanted = charts();
   makeRoom(wanted);
-  wanted.forEach(chart => drawChart(chart, settings));
+  wanted.filter(chart => isToBeDrawn(place(chart))).forEach(chart => drawChart(chart, settings));
+  drawingAll = false;
+}
+
+// A chart that nobody sees is drawn when it comes near.
+function isToBeDrawn(node) {
+  const {top, bottom} = node.getBoundingClientRect();
+  return !node.data || ((drawingAll || isLarge(node)) && bottom > -NEAR && top < innerHeight + NEAR);
 }
 
 function drawChart(chart, settings) {
@@ -308,6 +337,7 @@ function axis(theme, title, range) {
     spikethickness: 1,
     spikedash: 'solid',
     nticks: 7,
+    ticklabeloverflow: 'allow', // the margins leave room; looking whether there is takes a third of a drawing
   };
 }
 
@@ -486,10 +516,13 @@ function onRelease() {
 
 const resizing = new ResizeObserver(scheduleDraw); // also when a hidden tab comes into view
 const theming = new MutationObserver(scheduleDraw);
+const nearing = new IntersectionObserver(seen => seen.some(one => one.isIntersecting) && scheduleDraw(), {rootMargin: `${NEAR}px`});
 
 function dispose() {
   resizing.disconnect();
   theming.disconnect();
+  nearing.disconnect();
+  clearTimeout(smallDue);
   window.removeEventListener('pointerup', onRelease);
   window.removeEventListener('pointercancel', onRelease);
   clearTimeout(summary);

@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.following import BEAT, BEGUN, IN_FULL, PARTINGS, REST, STEADY, Following
+from app import runs_tab, train_tab
+from app.following import BEAT, BEGINNING, BEGUN, IN_FULL, PARTINGS, REST, SLOWEST, STEADY, Following
 from app.studio import Studio
 from app.train_tab import _show, on_behind, on_tick
 from backend.data.versions import Card, Datasets
@@ -28,8 +29,8 @@ def run(studio: Studio, dataset: Card) -> Run:
     return run
 
 
-def step(run: Run, number: int) -> None:
-    run.events.append("step", step=number, epoch=0.1, loss=2.0, learning_rate=1e-3, grad_norm=1.0, seconds=1.0, tokens_per_second=10.0)
+def step(run: Run, number: int, *, seconds: float = 1.0) -> None:
+    run.events.append("step", step=number, epoch=0.1, loss=2.0, learning_rate=1e-3, grad_norm=1.0, seconds=seconds, tokens_per_second=10.0)
 
 
 def told(answer: tuple[Any, ...]) -> str:
@@ -68,7 +69,10 @@ def test_the_page_asks_seldom_where_nothing_can_come_and_often_again_where_somet
         step(run, number)
         assert pace(run.id, following) is None, "it is as it was"
     step(run, BEGUN)
-    assert pace(run.id, following) == STEADY, "the curve has begun"
+    assert pace(run.id, following) == BEGINNING, "the curve has begun"
+    for number, (seconds, beat) in enumerate({45.0: 4, 70.0: STEADY, 420.0: 7, 7200.0: SLOWEST}.items(), start=1):
+        step(run, BEGUN + number, seconds=seconds)
+        assert pace(run.id, following) == beat
     run.events.append("finished", status="done", message="")
     assert [pace(run.id, following) for _ in range(PARTINGS + 1)] == [BEAT] * PARTINGS + [REST]
 
@@ -113,3 +117,10 @@ def test_a_run_that_is_resumed_is_followed_anew(studio: Studio, run: Run) -> Non
     run.events.append("started", resumed_from=0, device="CPU", precision="float32")
     assert "status-running" in told(on_tick(studio, run.id, following)) and not following.is_over
     assert following.partings == PARTINGS
+
+
+def test_whose_end_is_awaited_is_asked_after_every_second_again(studio: Studio, run: Run) -> None:
+    for stop in (train_tab.on_stop, runs_tab.on_stop):
+        button, timer = stop(studio, run.id)
+        assert button["interactive"] is False
+        assert timer.value == BEAT

@@ -129,6 +129,25 @@ def wait_until(page, expression: str) -> None:
 
 
 @pytest.mark.browser
+def test_small_charts_follow_at_leisure_and_what_nobody_sees_waits_until_it_is_near(visit):
+    """Every drawing takes the processor from the training it shows."""
+    page = visit(demo(start=60))
+    wait_for_growth(page)
+    begun = page.evaluate(READ, "grad_norm")["lines"][0]["x"][-1]
+    for _ in range(3):
+        wait_for_growth(page)
+    assert page.evaluate(READ, "grad_norm")["lines"][0]["x"][-1] == begun
+    wait_for_growth(page, "grad_norm")  # which comes all the same
+    page.evaluate("document.body.style.paddingTop = '3000px'")
+    page.wait_for_timeout(1_000)  # what was due is drawn
+    unseen = page.evaluate(READ, "loss")["lines"][0]["x"][-1]
+    page.wait_for_timeout(2_500)  # several payloads
+    assert page.evaluate(READ, "loss")["lines"][0]["x"][-1] == unseen
+    page.evaluate("document.querySelector('[data-chart=loss]').scrollIntoView()")
+    page.wait_for_function(GROWN, arg=["loss", unseen])
+
+
+@pytest.mark.browser
 def test_points_grow_while_zoom_and_hover_stay(visit):
     page = visit(demo(start=60))
     wait_for_growth(page)
