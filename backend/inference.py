@@ -89,9 +89,9 @@ class Shelf:
     def get(self, speaker: Speaker) -> Answerer:
         """The model and tokenizer of a speaker, loaded if need be. Raises `UserError`."""
         with self._lock:
-            model, tokenizer = self._answerer(speaker)
+            answerer = model, _ = self._answerer(speaker)
             pack_for_answers(model.get_base_model() if isinstance(model, PeftModel) else model)
-            return model, tokenizer
+            return answerer
 
     def _answerer(self, speaker: Speaker) -> Answerer:
         if speaker.kind == "base":

@@ -190,7 +190,7 @@ def test_a_stream_ends_with_the_whole_answer(playground: Playground, tokenizer: 
 def test_a_stream_can_be_stopped(playground: Playground) -> None:
     model, _ = playground.shelf.get(BASE)  # before it is loaded, or has read the prompt, it would be stopped even earlier
     read: list[int] = []
-    model.get_output_embeddings().register_forward_hook(lambda *_: read.append(1))
+    model.model.norm.register_forward_hook(lambda *_: read.append(1))  # behind the last layer
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=LENGTH), stopped=lambda: bool(read))
     assert (last.tokens, last.end) == (1, "stopped")
 

@@ -47,7 +47,7 @@ def test_the_same_seed_says_the_same_and_another_something_else(playground):
 def test_a_stopped_answer_ends_with_the_next_token(playground):
     model, _ = playground.shelf.get(BASE)
     read = []
-    model.get_output_embeddings().register_forward_hook(lambda *_: read.append(1))
+    model.model.norm.register_forward_hook(lambda *_: read.append(1))  # behind the last layer
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: bool(read))
     assert (last.end, last.tokens) == ("stopped", 1)
 
@@ -77,7 +77,7 @@ def test_out_of_memory_in_an_answer_gives_the_memory_back_and_the_next_answer_co
     def run_out(*_):
         raise torch.OutOfMemoryError("CUDA out of memory (made up)")
 
-    model.register_forward_pre_hook(run_out)
+    model.model.register_forward_pre_hook(run_out)
     with pytest.raises(UserError, match="There was not enough memory, so what was loaded for chat is put away again. Ask something shorter"):
         list(playground.stream(BASE, QUESTION, Sampling(max_tokens=4)))
     assert not playground.is_loaded(BASE)

@@ -71,7 +71,7 @@ def test_a_job_that_runs_out_says_what_to_do_and_goes_on_when_it_is_resumed(
     made: Callable[..., Job], engine: Engine, workspace: Workspace, dataset: Card, tell: Tell
 ) -> None:
     model, _ = engine.shelf.get(BASE)
-    model.register_forward_pre_hook(run_out)
+    model.model.register_forward_pre_hook(run_out)
     job = made(workspace, dataset)
     engine.put(job)
     idle(engine)
@@ -123,7 +123,7 @@ def test_a_run_that_finds_none_the_second_time_either_says_so_and_chat_answers(
 @pytest.mark.fault("out of memory")
 def test_after_a_run_that_failed_for_want_of_memory_nothing_is_kept_and_chat_answers(engine: Engine, dataset: Card, tell: Tell) -> None:
     model, _ = engine.shelf.get(BASE)
-    model.register_forward_pre_hook(run_out)
+    model.model.register_forward_pre_hook(run_out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "quicken", run_out)
         run = engine.runs.get(engine.submit(spec_for(dataset, method="full", max_steps=2, evaluate_every=2)))
