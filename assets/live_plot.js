@@ -5,7 +5,7 @@
 // Okabe and Ito's colours, apart for the colour-blind; '' is the text's own colour. Yellow is last: faint on white.
 const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '', '#F0E442'];
 const DASHES = ['solid', '7px,3px', '2px,3px', '9px,3px,2px,3px', '14px,4px', '14px,3px,2px,3px,2px,3px'];
-const SMALL_SECONDS = 10;
+const SMALL_SECONDS = 10; // the most a small chart is behind the large one
 const NEAR = 200; // pixels around the window within which charts are kept up to date
 const LABEL_SECONDS = 4; // the least time between two changes of the spoken summary
 
@@ -108,21 +108,16 @@ function charts() {
 // A place on the page for each of them, and for no others.
 function makeRoom(wanted) {
   const nodes = wanted.map(chart => {
-    const node = place(chart) ?? newPlace();
+    const node = place(chart) ?? document.createElement('div');
     node.dataset.chart = chart.name;
     node.classList.toggle('live-plot-large', chart === wanted[0]);
     node.classList.toggle('live-plot-small', chart !== wanted[0]);
     return node;
   });
+  nodes.forEach(node => nearing.observe(node)); // once is enough, and more are no harm
   if (nodes.every((node, i) => region.children[i] === node) && region.children.length === nodes.length) return;
   [...region.children].filter(node => !nodes.includes(node)).forEach(node => { Plotly.purge(node); nearing.unobserve(node); });
   region.replaceChildren(...nodes);
-}
-
-function newPlace() {
-  const node = document.createElement('div');
-  nearing.observe(node);
-  return node;
 }
 
 function isEmpty() {
@@ -186,11 +181,12 @@ function scheduleDraw() {
   scheduleFrame();
 }
 
-// What is new shows in the large chart at once, and in the small ones every ten seconds: every drawing takes the processor
-// from the training it shows.
+// What is new shows in the large chart at once, and in the small ones before they are a tenth of their width behind, or ten
+// seconds: every drawing takes the processor from the training it shows.
 function scheduleNews() {
   scheduleFrame();
-  smallDue ||= setTimeout(() => { smallDue = 0; scheduleDraw(); }, SMALL_SECONDS * 1000);
+  const seconds = 60 * Math.max(0, ...[...runs.values()].map(run => run.metrics.get('loss')?.minutes.at(-1) ?? 0));
+  smallDue ||= setTimeout(() => { smallDue = 0; scheduleDraw(); }, 1000 * Math.min(seconds / 10, SMALL_SECONDS));
 }
 
 function scheduleFrame() {

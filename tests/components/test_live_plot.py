@@ -148,6 +148,24 @@ def test_small_charts_follow_at_leisure_and_what_nobody_sees_waits_until_it_is_n
 
 
 @pytest.mark.browser
+def test_what_was_changed_while_nobody_saw_it_is_there_when_it_comes_near(visit):
+    page = visit(demo(start=60, pace=0))
+    page.wait_for_timeout(500)  # all is drawn
+    page.evaluate("document.body.style.paddingTop = '3000px'")
+    page.wait_for_timeout(500)
+    page.evaluate("""() => {
+      const along = document.querySelector('[name=along]');
+      along.value = 'minutes';
+      along.dispatchEvent(new Event('change'));
+    }""")
+    page.wait_for_timeout(500)
+    title = "document.querySelector('[data-chart=learning_rate]').layout.xaxis.title.text"
+    assert page.evaluate(title) == "step"
+    page.evaluate("document.querySelector('[data-chart=learning_rate]').scrollIntoView()")
+    page.wait_for_function(f"{title} === 'minutes'", timeout=5_000)
+
+
+@pytest.mark.browser
 def test_points_grow_while_zoom_and_hover_stay(visit):
     page = visit(demo(start=60))
     wait_for_growth(page)
