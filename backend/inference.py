@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from backend.fast.decoding import pack_for_answers
 from backend.generation import Decoder
 from backend.judging import Judge
 from backend.loading import asking
+from backend.running_ahead import newest
 from backend.runs import Run, Runs
 from backend.sampling import Sampling
 from backend.workspace import Workspace
@@ -216,7 +217,13 @@ class Playground:
     def stream(
         self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, *, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Reply]:
-        """An answer as it grows, about ten times a second; the last one says how it ended. Raises `UserError`."""
+        """An answer as it grows, at most ten times a second; the last one says how it ended. It grows no slower where the reader
+        is slow. Raises `UserError`."""
+        return newest(self._guarded(speaker, messages, sampling, stopped))
+
+    def _guarded(
+        self, speaker: Speaker, messages: Sequence[Message], sampling: Sampling, stopped: Callable[[], bool]
+    ) -> Generator[Reply, None, None]:
         try:
             with self.shelf.giving_way("Ask something shorter, choose a smaller model, or wait until the run that trains is done."):
                 yield from self._stream(speaker, messages, sampling, stopped)

@@ -222,7 +222,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
         trainer.evaluate(base=True)
     with report.lend(model, ready.tokenizer) if spec.objective.head == "language" else nullcontext():
         trainer.train() if checkpoint is None else trainer.resume(checkpoint)
-    return _finish(run, ready, trainer)
+        return _finish(run, ready, trainer)  # lent until its result can be loaded: whoever chats with it finds one or the other
 
 
 def _loaded(spec: RunSpec, folder: Path, report: Reporter) -> PreTrainedModel:

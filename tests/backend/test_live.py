@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,21 @@ def test_a_run_that_neither_trains_nor_has_a_result_does_not_answer(workspace: W
     run = Run.create(workspace, spec_of(dataset, "lora"))
     with pytest.raises(UserError, match="no result to chat with"):
         Playground(workspace, Turns()).answer(Speaker("run", run.id), "Hello?")
+
+
+def test_a_run_is_lent_until_its_result_can_be_loaded(workspace: Workspace, dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks in the moment in between would be told that it has no result."""
+    hand, run = Hand(), Run.create(workspace, spec_of(dataset, "lora"))
+    put_in_place = training.put_in_place
+    gaps: list[bool] = []
+
+    def watched(partial: Path, place: Path) -> None:
+        put_in_place(partial, place)
+        gaps.extend([not hand.lent] if place == run.result else [])
+
+    monkeypatch.setattr(training, "put_in_place", watched)
+    hand.train(run)
+    assert gaps == [False] and not hand.lent
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix", "adapter"])

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import threading
+import time
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from backend.checkpoints import MANIFEST
 from backend.device import Turns
 from backend.errors import UserError
+from backend.fast.batching import Batcher
 from backend.inference import Playground, Speaker, attach_adapter
 from backend.judging import Judge
 from backend.models import STARTER, locate
@@ -50,6 +53,16 @@ def test_a_stopped_answer_ends_with_the_next_token(playground):
     model.model.norm.register_forward_hook(lambda *_: read.append(1))  # behind the last layer
     *_, last = playground.stream(BASE, QUESTION, Sampling(max_tokens=200), stopped=lambda: bool(read))
     assert (last.end, last.tokens) == ("stopped", 1)
+
+
+def test_an_answer_does_not_wait_for_who_reads_it(playground):
+    """Not at any token: a page takes as long for what it is sent as the model does."""
+    replies = playground.stream(BASE, QUESTION, Sampling(temperature=0, max_tokens=64))
+    next(replies)
+    time.sleep(2)  # a page that is slow
+    *others, last = replies
+    assert len(others) <= 1 and last.end in ("finished", "cut off")
+    assert last.tokens / last.tokens_per_second < 1.8, "it was made while nobody looked"
 
 
 @pytest.mark.fault("stop mid-stream")
@@ -162,8 +175,22 @@ def test_a_soft_prompt_that_learnt_nothing_yet_says_its_first_words(playground, 
     assert all(vector[0][1] == pytest.approx(1, abs=1e-3) for vector in vectors)
 
 
+@pytest.fixture
+def may_grow(monkeypatch):
+    """While this is cleared, answers do not grow beyond their first token."""
+    allowed, step = threading.Event(), Batcher.step
+
+    def waiting(*asked, **by_name):
+        assert allowed.wait(60)
+        return step(*asked, **by_name)
+
+    monkeypatch.setattr(Batcher, "step", waiting)  # before its turn on the device, which others may have meanwhile
+    allowed.set()
+    return allowed
+
+
 @pytest.mark.fault("a run is deleted while it answers")
-def test_a_run_that_is_deleted_while_it_answers_ends_its_answer_and_gives_no_other(playground, workspace, dataset):
+def test_a_run_that_is_deleted_while_it_answers_ends_its_answer_and_gives_no_other(playground, workspace, dataset, may_grow):
     spec = parse_spec({
         "name": "short-lived", "data": {"id": dataset.id}, "training": {"max_steps": 1, "batch_size": 2, "max_length": 64, "probes": ["Why?"]},
     })
@@ -171,9 +198,11 @@ def test_a_run_that_is_deleted_while_it_answers_ends_its_answer_and_gives_no_oth
     train(spec, run, run.events.append, lambda: False)
     whole = playground.answer(Speaker("run", run.id), QUESTION[0]["content"], sampling=Sampling(temperature=0, max_tokens=24))
     replies = playground.stream(Speaker("run", run.id), QUESTION, Sampling(temperature=0, max_tokens=24))
-    next(replies)
+    may_grow.clear()
+    assert next(replies).tokens == 1
     playground.shelf.put_away(run.id)
     Runs(workspace).delete(run.id)
+    may_grow.set()
     *_, last = replies
     assert (last.text, last.end) == (whole.text, whole.end)
     with pytest.raises(UserError, match="no run"):
@@ -181,7 +210,7 @@ def test_a_run_that_is_deleted_while_it_answers_ends_its_answer_and_gives_no_oth
 
 
 @pytest.mark.fault("an adapter is switched while it answers")
-def test_a_pane_that_turns_to_another_run_mid_stream_leaves_the_other_pane_alone(playground, workspace, dataset, lora_run):
+def test_a_pane_that_turns_to_another_run_mid_stream_leaves_the_other_pane_alone(playground, workspace, dataset, lora_run, may_grow):
     spec = parse_spec({
         "name": "another", "data": {"id": dataset.id}, "method": {"name": "prefix", "virtual_tokens": 4},
         "training": {"max_steps": 2, "batch_size": 2, "max_length": 64, "learning_rate": 0.1, "probes": []},
@@ -192,8 +221,10 @@ def test_a_pane_that_turns_to_another_run_mid_stream_leaves_the_other_pane_alone
     first, second = Speaker("run", lora_run.id), Speaker("run", run.id)
     alone = {speaker: playground.answer(speaker, QUESTION[0]["content"], sampling=greedy).text for speaker in (BASE, first, second)}
     other_pane, this_pane = playground.stream(BASE, QUESTION, greedy), playground.stream(first, QUESTION, greedy)
-    next(other_pane), next(this_pane)
+    may_grow.clear()
+    assert next(other_pane).tokens == next(this_pane).tokens == 1
     this_pane.close()
+    may_grow.set()
     *_, turned = playground.stream(second, QUESTION, greedy)
     *_, undisturbed = other_pane
     assert (undisturbed.text, turned.text) == (alone[BASE], alone[second]) and undisturbed.end in ("finished", "cut off")
