@@ -7,6 +7,7 @@ answers are in `app.chat_votes`.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from backend.runs import Run
 from backend.sampling import Sampling
 from backend.settings import sentences
 from backend.workspace import Workspace
-from components.conversation import Shown, Turn, as_messages
+from components.conversation import Turn, as_messages
 from components.dual_chat import (
     INVITATION,
     NO_RUN_YET,
@@ -56,6 +57,7 @@ OFFERED = 100  # newest runs in the pickers; older ones come through the Runs ta
 LONGEST_PROMPT = 100_000  # characters; what is longer no model here can read, and it would freeze the page
 SIDES: tuple[Side, ...] = ("left", "right")
 # Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
+SIGN_OF_LIFE = 1.0  # seconds between what is yielded while an answer grows
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def chat_tab(studio: Studio) -> ChatTab:
     left, right = default_speakers(choices)
     lead("Ask two models the same question and read the answers side by side.")
     talk = gr.State(Talk(empty=_placeholder(choices)))
-    chat = dual_chat(choices=choices, left=left, right=right, placeholder=_placeholder(choices))
+    chat = dual_chat(choices=choices, left=left, right=right, placeholder=_placeholder(choices), look=studio.growing.look)
     with gr.Accordion("What the soft prompt says", open=False, visible=is_prompt_tuned(studio, right)) as soft_prompt:
         words = gr.HTML(_soft_prompt_invitation())
     with gr.Row(elem_classes="actions"):
@@ -294,23 +296,30 @@ def _again(talk: Talk, side: Dialogue, asks: Sequence[Ask]) -> list[Any]:
     return [hint_line(""), talk.shown(side), ballot(talk)]
 
 
-def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Shown]:
-    """Answer what was asked, if it still is; the page sees the conversation grow."""
+def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Any]:
+    """Answer what was asked, if it still is. How it grows the page asks for itself (`Growing`); what is yielded meanwhile is there
+    for Gradio to notice that a page is gone, and end this."""
     ask, side.asked = side.asked, None
     if ask is None:
         yield talk.shown(side)
         return
     stopping = side.stopping = threading.Event()
     *before, turn = side.turns
+    shown = 0.0
     try:
-        for grown in _speaking(studio, ask, before, turn, stopping):
-            if side.stopping is not stopping:
-                break  # cleared meanwhile
-            side.turns = (*before, grown)
-            yield talk.shown(side)
+        with studio.growing.under_a_key(lambda: talk.shown(side)) as side.growing:
+            for grown in _speaking(studio, ask, before, turn, stopping):
+                if side.stopping is not stopping:
+                    break  # cleared meanwhile
+                side.turns = (*before, grown)
+                if not grown.answer:
+                    yield talk.shown(side)
+                elif time.monotonic() - shown > SIGN_OF_LIFE:
+                    shown = time.monotonic()
+                    yield gr.skip()
     finally:
         if side.stopping is stopping:
-            side.stopping = None
+            side.stopping, side.growing = None, ""
     yield talk.shown(side)  # no longer busy; Gradio sends a stream's last value twice, so it must be what holds now
 
 

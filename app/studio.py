@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from app.talk import Growing
 from backend.data.drafts import Drafts
 from backend.data.report import Reports
 from backend.data.starter import import_starter
@@ -39,6 +40,7 @@ class Studio:
     datasets: Datasets
     runs: Runs
     reports: Reports = field(init=False, repr=False)  # of the data sets' quality, made in the background
+    growing: Growing = field(default_factory=Growing, repr=False)  # answers in Chat
     _playground: "Playground | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

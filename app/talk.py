@@ -5,9 +5,11 @@ It lives in the tab's session, not in the chat boxes: a click writes down what i
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
+from uuid import uuid4
 
 from backend.labelling.items import Candidate
 from backend.labelling.talking import ChatVerdict, Heard
@@ -37,6 +39,7 @@ class Dialogue:
     turns: tuple[Turn, ...] = ()
     asked: Ask | None = None  # written down, not yet begun
     stopping: threading.Event | None = None  # of the answer being given
+    growing: str = ""  # what the page asks with how that answer grows (`Growing`)
 
     @property
     def busy(self) -> bool:
@@ -65,7 +68,30 @@ class Dialogue:
     def clear(self) -> None:
         """Forget everything; what a running answer still brings is dropped."""
         self.stop()
-        self.turns, self.stopping = (), None
+        self.turns, self.stopping, self.growing = (), None, ""
+
+
+class Growing:
+    """Answers that are being given, each under a key that only the page it is given to knows."""
+
+    def __init__(self) -> None:
+        self._looks: dict[str, Callable[[], Shown]] = {}
+
+    @contextmanager
+    def under_a_key(self, look: Callable[[], Shown]) -> Iterator[str]:
+        """For the length of a `with` block, let a page ask with this key how the last turn of what `look` gives goes on."""
+        key = uuid4().hex
+        self._looks[key] = look
+        try:
+            yield key
+        finally:
+            del self._looks[key]
+
+    def look(self, key: str) -> dict[str, str] | None:
+        """The last turn as it is by now; None where its answer is over."""
+        look = self._looks.get(key)
+        turns = look()["turns"] if look else []
+        return turns[-1] if turns else None
 
 
 @dataclass
@@ -134,7 +160,7 @@ class Talk:
     def shown(self, side: Dialogue) -> Shown:
         """What the page shows of a side."""
         turns = [replace(turn, line=self._line(number, turn, side)) for number, turn in enumerate(side.turns)]
-        return shown(turns, empty=self.empty, busy=side.busy)
+        return shown(turns, empty=self.empty, busy=side.busy, growing=side.growing)
 
     def _line(self, number: int, turn: Turn, side: Dialogue) -> str:
         """The line under an answer: whose it is, and how it went. How fast it was would tell whose it is."""

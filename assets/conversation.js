@@ -1,8 +1,10 @@
-// One conversation. gr.HTML runs this with `element`, `props` and `watch` given; every word is set as text, never as HTML.
+// One conversation. gr.HTML runs this with `element`, `props`, `server` and `watch` given; every word is set as text, never as HTML.
 
 const log = element.querySelector('.conversation-log');
 const NEAR = 48; // pixels from the end that still count as reading along
+const PAUSE = 200; // milliseconds between two looks at an answer that grows: twice as many cost both panes a quarter of their speed
 const rows = []; // one per turn: its parts by name
+let followed = ''; // the answer that is looked at
 
 function part(parent, tag, name) {
   const node = document.createElement(tag);
@@ -46,16 +48,42 @@ function fill(row, turn, busy) {
   row.copy.hidden = !turn.answer || busy;
 }
 
+function isAtTheEnd() {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+}
+
+function toTheEnd() {
+  log.scrollTop = log.scrollHeight;
+}
+
+function grow(turn) {
+  const following = isAtTheEnd();
+  fill(rows.at(-1), turn, true);
+  if (following) toTheEnd();
+}
+
+async function follow(key) {
+  followed = key;
+  while (element.isConnected && props.value.growing === key) {
+    await new Promise((resume) => { setTimeout(resume, PAUSE); });
+    if (document.hidden) continue;
+    const turn = await server.grown(key).catch(() => undefined); // a try that fails is made again
+    if (turn === null) break; // it is over, and the whole of it on its way
+    if (turn && props.value.growing === key) grow(turn);
+  }
+}
+
 function render() {
-  const {turns, busy, empty} = props.value;
-  const following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR || turns.length > rows.length;
+  const {turns, busy, empty, growing} = props.value;
+  const following = isAtTheEnd() || turns.length > rows.length;
   log.setAttribute('aria-label', props.spoken);
   log.setAttribute('aria-busy', String(busy)); // a screen reader waits for the whole answer
   log.dataset.empty = turns.length ? '' : empty;
   while (rows.length > turns.length) rows.pop().turn.remove();
   while (rows.length < turns.length) addRow();
   turns.forEach((turn, number) => fill(rows[number], turn, busy && number === turns.length - 1));
-  if (following) log.scrollTop = log.scrollHeight;
+  if (following) toTheEnd();
+  if (growing && growing !== followed) follow(growing);
 }
 
 watch('value', render);

@@ -1,10 +1,11 @@
 """One conversation on screen: questions, answers, and a quiet line under each answer. Text is shown as text.
 
 The page part is `assets/conversation.js`, which sets every word as text; Gradio's own chat box reads its messages as
-HTML, whatever its options say. See it with `python -m components.conversation`.
+HTML, whatever its options say. While an answer grows the page asks for it past Gradio's events, each of which costs the
+browser a walk through the page: ten a second for each of two panes took the machine half of what it would have said. See it with `python -m components.conversation`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -36,22 +37,27 @@ class Shown(TypedDict):
 
     turns: list[dict[str, str]]  # question, answer, notice, line; oldest first
     busy: bool  # the last answer is still growing
+    growing: str  # what the page asks with how it grows; empty where the page is told
     empty: str  # what stands there while nothing was asked
 
 
-def conversation(*, label: str, empty: str, elem_id: str) -> gr.HTML:
-    """The conversation, empty; give it `shown(...)` as its value."""
+def conversation(*, label: str, empty: str, elem_id: str, look: Callable[[str], dict[str, str] | None] = lambda key: None) -> gr.HTML:
+    """The conversation, empty; give it `shown(...)` as its value. `look` gives the last turn as it is by now, None once it is over."""
+
+    def grown(key: object) -> dict[str, str] | None:
+        return look(str(key))
+
     return gr.HTML(
         shown((), empty=empty), label=label, elem_id=elem_id, elem_classes="conversation", apply_default_css=False,
         # Gradio runs `${...}` that it finds in templates, so this one is constant and data only comes through `watch`.
-        html_template=_TEMPLATE, js_on_load=(ASSETS / "conversation.js").read_text(encoding="utf-8"), spoken=label,
+        html_template=_TEMPLATE, js_on_load=(ASSETS / "conversation.js").read_text(encoding="utf-8"), spoken=label, server_functions=[grown],
     )
 
 
-def shown(turns: Sequence[Turn], *, empty: str, busy: bool = False) -> Shown:
+def shown(turns: Sequence[Turn], *, empty: str, busy: bool = False, growing: str = "") -> Shown:
     """The value that shows these turns."""
     parts = [{"question": turn.question, "answer": turn.answer, "notice": turn.notice, "line": turn.line} for turn in turns]
-    return {"turns": parts, "busy": busy, "empty": empty}
+    return {"turns": parts, "busy": busy, "growing": growing, "empty": empty}
 
 
 def as_messages(turns: Sequence[Turn], *, system: str = "") -> list[dict[str, str]]:

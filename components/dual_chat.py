@@ -4,7 +4,7 @@ The conversations are plain values (`Turn`), kept by whoever owns the screen; no
 See it with `python -m components.dual_chat`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from components.text import escape
 from components.vote_bar import vote_bar
 
 Side = Literal["left", "right"]
+Look = Callable[[str], dict[str, str] | None]
 
 INVITATION = "Ask both something: the same question goes to the left and the right model."
 NO_RUN_YET = "No run to compare yet. Train one in the Train tab: the starter data takes about three minutes."
@@ -71,11 +72,14 @@ class DualChat:
         return {**named, "same": self.same}
 
 
-def dual_chat(*, choices: Sequence[tuple[str, str]], left: str, right: str, placeholder: str = INVITATION) -> DualChat:
-    """The two panes, the prompt box and the settings. `choices` are (label, value) pairs of who can speak."""
+def dual_chat(
+    *, choices: Sequence[tuple[str, str]], left: str, right: str, placeholder: str = INVITATION, look: Look = lambda key: None
+) -> DualChat:
+    """The two panes, the prompt box and the settings. `choices` are (label, value) pairs of who can speak, `look` is asked how an
+    answer grows (`conversation`)."""
     with gr.Row(elem_classes="panes"):
-        first = _pane("left", choices, left, placeholder)
-        second = _pane("right", choices, right, placeholder)
+        first = _pane("left", choices, left, placeholder, look)
+        second = _pane("right", choices, right, placeholder, look)
     votes = vote_bar(elem_id="chat-votes")
     with gr.Row(elem_classes="asking"):
         prompt = gr.Textbox(
@@ -119,14 +123,14 @@ def dual_chat(*, choices: Sequence[tuple[str, str]], left: str, right: str, plac
 
 
 def _pane(
-    side: Side, choices: Sequence[tuple[str, str]], speaker: str, placeholder: str
+    side: Side, choices: Sequence[tuple[str, str]], speaker: str, placeholder: str, look: Look
 ) -> tuple[gr.Dropdown, gr.HTML, gr.Button]:
     name = side.capitalize()
     with gr.Column(min_width=420, elem_classes="pane"):  # two fit from about 880 pixels on
         chosen = gr.Dropdown(
             list(choices), value=speaker, elem_id=f"chat-{side}-model", **picker_words(side, hide=False),
         )
-        said = conversation(label=f"{name} conversation", empty=placeholder, elem_id=f"chat-{side}")
+        said = conversation(label=f"{name} conversation", empty=placeholder, elem_id=f"chat-{side}", look=look)
         with gr.Row(elem_classes="pane-foot"):
             gr.HTML('<p class="chat-line">Regenerate answers the last question once more, with the next seed.</p>')
             again = gr.Button(f"Regenerate {side}", size="sm", scale=0, min_width=144, elem_id=f"chat-{side}-again")

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from app import chat_tab
@@ -26,6 +27,7 @@ from app.chat_tab import (
     speaker_choices,
 )
 from app.chat_votes import ballot, on_vote
+from app.talk import Growing
 from backend.engine import EngineStatus
 from backend.errors import UserError
 from backend.labelling.talking import ChatVote, ChatVotes
@@ -88,6 +90,7 @@ class Studio:
     runs: Runs
     playground: Any
     engine: Engine
+    growing: Growing = field(default_factory=Growing)
 
     @cached_property
     def store(self) -> Store:
@@ -233,17 +236,39 @@ def test_a_megabyte_is_refused_with_its_size(studio):
         on_send(studio, talk=Talk(), prompt="x" * 1_000_000, same=True, **form())
 
 
-def test_an_answer_grows_and_is_kept(studio):
+class Asked:
+    """An answer's stream, and what a page that looks with the key it was given is told after each of its values."""
+
+    def __init__(self, studio: Studio, stream: Any) -> None:
+        self.studio, self.stream, self.looked = studio, stream, []
+
+    def __iter__(self) -> Any:
+        key = ""
+        for value in self.stream:
+            key = value.get("growing", key)
+            self.looked += [self.studio.growing.look(key)] if key else []
+            yield value
+
+
+@pytest.fixture
+def always_a_sign(monkeypatch):
+    monkeypatch.setattr(chat_tab, "SIGN_OF_LIFE", -1)
+
+
+def test_an_answer_grows_and_is_kept(studio, always_a_sign):
     talk = Talk(left=question(Turn("q", "a"), Turn("why?")))
-    seen = list(chat_tab.on_left_answer(studio, talk))
-    assert [value["turns"][-1]["answer"] for value in seen] == ["", "one", "one two", "one two three", "one two three", "one two three"]
-    assert [value["busy"] for value in seen] == [True] * 5 + [False]
+    begun, *signs_of_life, whole = stream = Asked(studio, chat_tab.on_left_answer(studio, talk))
+    assert all(sign == gr.skip() for sign in signs_of_life), "a page asks for itself what is between"
+    assert [turn["answer"] for turn in stream.looked] == ["", "one", "one two", "one two three", "one two three"]
+    assert (begun["busy"], begun["turns"][-1]["answer"]) == (True, "")
+    assert (whole["busy"], whole["turns"][-1]["answer"], whole["growing"]) == (False, "one two three", "")
+    assert studio.growing.look(begun["growing"]) is None, "nobody is told of an answer that is over"
     assert talk.left.turns[-1].line == "3 tokens · 8.0 tok/s · first after 0.2 s · finished"
     assert [message["content"] for message in studio.playground.heard[0][1]] == ["q", "a", "why?"]
 
 
 @pytest.mark.fault("stop mid-stream")
-def test_stop_keeps_what_was_said_and_leaves_the_model_alone(studio):
+def test_stop_keeps_what_was_said_and_leaves_the_model_alone(studio, always_a_sign):
     talk = Talk(left=question(Turn("q")))
     stream = chat_tab.on_left_answer(studio, talk)
     next(stream), next(stream)
@@ -270,7 +295,7 @@ def test_stop_while_the_engine_gets_ready(studio):
     assert next(stream)["turns"][-1]["line"] == "stopped before the first word"
 
 
-def test_clear_during_an_answer_leaves_nothing_behind(studio):
+def test_clear_during_an_answer_leaves_nothing_behind(studio, always_a_sign):
     talk = Talk(left=question(Turn("q")))
     stream = chat_tab.on_left_answer(studio, talk)
     next(stream), next(stream)
@@ -279,7 +304,7 @@ def test_clear_during_an_answer_leaves_nothing_behind(studio):
 
 
 @pytest.mark.fault("stop mid-stream")
-def test_a_closed_tab_ends_the_answer(studio):
+def test_a_closed_tab_ends_the_answer(studio, always_a_sign):
     talk = Talk(left=question(Turn("q")))
     stream = chat_tab.on_left_answer(studio, talk)
     next(stream), next(stream)
@@ -356,7 +381,7 @@ def test_one_can_vote_once_both_sides_have_answered_whole(studio):
     assert ballot(talk)["open"] and "Which answer is better?" in ballot(talk)["line"]
 
 
-def test_an_answer_that_was_stopped_is_not_voted_on(studio):
+def test_an_answer_that_was_stopped_is_not_voted_on(studio, always_a_sign):
     talk = Talk()
     on_send(studio, talk=talk, prompt="q", same=True, **form(right_speaker=BASE))
     list(chat_tab.on_left_answer(studio, talk))
