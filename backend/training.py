@@ -26,7 +26,6 @@ from backend.errors import OutOfMemory, Stopped, UserError
 from backend.evaluation import in_order, measure
 from backend.events import Status
 from backend.fast import quicken
-from backend.fast.attention import quicken_attention
 from backend.generation import answers
 from backend.inference import share_weights
 from backend.loading import asking
@@ -194,7 +193,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     with asking(report.should_stop):
         model = _loaded(spec, ready.folder, report)
     if not spec.training.stock:
-        quicken_attention(model)  # already for what is read before the method is attached
+        quicken(model)  # already for what is read before the method is attached: to the bit as it is read after
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
     if spec.start_from:
         model = _taken_up(model, ready.tokenizer, spec, run.workspace)

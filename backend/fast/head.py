@@ -4,6 +4,10 @@ Products like many tokens at once, what is done to each logit likes few: those t
 for many, turned into their gradient a few at a time and in their own place, and multiplied again from there. Value and gradients
 of 1,300 tokens of a vocabulary of 49,152 and a width of 576, in bf16 on two cores, in ms: 240 where the head is frozen, 375 where it
 learns; with 128 tokens for both, 280 and 670. The products alone take about 200 and 300.
+
+A logit of 20 is known to 0.06 in bf16, and most of what an answer's log p is off by comes from there. So each token's logits are made
+less the one of its target: those that carry its probability are then near 0, where bf16 is fine. The product adds that in fp32, before
+it rounds, and takes an eighth longer; log p is off by 0.0003 instead of 0.07.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +30,7 @@ class HeadLoss(torch.autograd.Function):
         weights: torch.Tensor,
     ) -> torch.Tensor:
         """hidden [N, D], weight [V, D], bias [V], targets [N], weights [N] -> scalar."""
-        through = Through(hidden, weight, bias, ctx.needs_input_grad[:3])
+        through = Through(hidden, weight, bias, ctx.needs_input_grad[:3], targets=targets)
         total = torch.zeros((), device=hidden.device)
         for rows, logits in through.tiles():
             picked, top = _picked(logits, targets[rows]), logits.amax(-1, keepdim=True)
@@ -53,7 +57,7 @@ class HeadLogprobs(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
     ) -> torch.Tensor:
         """hidden [N, D], weight [V, D], bias [V], targets [N] -> [N], in fp32."""
-        through = Through(hidden, weight, bias)
+        through = Through(hidden, weight, bias, targets=targets)
         picked, sums = (torch.empty(len(hidden), device=hidden.device) for _ in range(2))
         for rows, logits in through.tiles():
             picked[rows], sums[rows] = _picked(logits, targets[rows]), logits.logsumexp(-1)
@@ -64,7 +68,7 @@ class HeadLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, targets, sums = ctx.saved_tensors
-        through = Through(hidden, weight, bias, ctx.needs_input_grad[:3], products=ctx.products)
+        through = Through(hidden, weight, bias, ctx.needs_input_grad[:3], targets=targets, products=ctx.products)
         for rows, logits in through.tiles():  # d log p / d logits = one hot - probabilities
             logits.sub_(sums[rows, None]).exp_().mul_(-upstream[rows, None])
             logits[torch.arange(len(logits), device=logits.device), targets[rows]] += upstream[rows]
@@ -76,12 +80,14 @@ class Through:
 
     def __init__(
         self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, wanted: Sequence[bool] = (False, False, False),
-        *, products: torch.dtype | None = None,
+        *, targets: torch.Tensor | None = None, products: torch.dtype | None = None,
     ) -> None:
-        """hidden [N, D], weight [V, D], bias [V]; of which of them gradients are wanted; in which type products run."""
+        """hidden [N, D], weight [V, D], bias [V]; of which of them gradients are wanted; targets [N], whose logits become the zero of
+        their token's; in which type products run."""
         kind = hidden.device.type
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         self.hidden, self.head, self.bias = hidden, weight.to(products or autocast or weight.dtype), bias
+        self.targets = targets if self.head.itemsize < 4 else None  # wider types need no help
         self.together = max(FEWEST, TOGETHER.get(kind, TOGETHER["cuda"]) // (len(weight) * self.head.itemsize))
         self.at_once, self.learnt_at_once = AT_ONCE.get(kind, self.together), LEARNT_AT_ONCE.get(kind, len(weight))
         self.learns = any(wanted)
@@ -99,7 +105,7 @@ class Through:
         logits = self.head.new_empty(min(self.together, len(self.hidden)), len(self.head))
         for together in _slices(len(self.hidden), self.together):
             states = self.hidden[together].to(self.head.dtype)
-            made = torch.mm(states, self.head.t(), out=logits[: len(states)])
+            made = self._product(states, together, out=logits[: len(states)])
             for few in _slices(len(made), self.at_once):
                 tile = made[few].float()
                 if self.bias is not None:
@@ -114,6 +120,12 @@ class Through:
             if self.grad_weight is not None:
                 for entries in _slices(len(self.head), self.learnt_at_once):
                     self.grad_weight[entries] += made[:, entries].t() @ states
+
+    def _product(self, states: torch.Tensor, rows: slice, *, out: torch.Tensor) -> torch.Tensor:
+        if self.targets is None:
+            return torch.mm(states, self.head.t(), out=out)
+        zeros = (states.float() * self.head[self.targets[rows]].float()).sum(-1).to(out.dtype)
+        return torch.addmm(-zeros[:, None], states, self.head.t(), out=out)
 
 
 def _slices(count: int, step: int) -> Iterator[slice]:

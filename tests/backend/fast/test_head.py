@@ -95,6 +95,24 @@ def test_in_bf16_the_gradient_is_as_near_as_that_of_full_logits(weights_in: torc
         assert (mine.float() - their).norm() < 0.01 * their.norm()
 
 
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_in_bf16_log_probabilities_are_nearly_exact_however_large_the_logits(with_bias: bool, numbers: torch.Generator) -> None:
+    """A logit of 20 is known to 0.06 there; what the sums of long answers are off by would be mostly that."""
+    hidden, weight = torch.randn(40, 64, generator=numbers) / 2, torch.randn(300, 64, generator=numbers)
+    hidden[:, 0], weight[:, 0] = 32, 1  # as in trained models most logits are large, and not far from each other
+    hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    bias = torch.randn(300, generator=numbers) if with_bias else None
+    logits = F.linear(hidden.float(), weight.float(), bias)
+    targets = logits.topk(2).indices[:, 1]  # likely ones, as in a text that somebody wrote, and not the likeliest
+    theirs = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    ours = HeadLogprobs.apply(hidden, weight, bias, targets)
+    rounded = (F.linear(hidden, weight).float() + (bias if bias is not None else 0)).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    assert logits.mean() > 20 and (rounded - theirs).abs().mean() > 0.05
+    assert (ours - theirs).abs().mean() < 0.005
+    loss = HeadLoss.apply(hidden, weight, bias, targets, torch.ones(40))
+    assert abs(loss + theirs.sum()) < 40 * 0.005
+
+
 def test_of_a_large_vocabulary_still_many_tokens_are_multiplied_at_once(numbers: torch.Generator) -> None:
     made = [len(logits) for _, logits in head.Through(torch.randn(300, 2, generator=numbers), torch.randn(300_000, 2, generator=numbers), None).tiles()]
     assert sum(made) == 300 and max(made) == head.AT_ONCE["cpu"]
