@@ -56,8 +56,8 @@ BASE = f"base:{STARTER}"
 OFFERED = 100  # newest runs in the pickers; older ones come through the Runs tab
 LONGEST_PROMPT = 100_000  # characters; what is longer no model here can read, and it would freeze the page
 SIDES: tuple[Side, ...] = ("left", "right")
-# Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
 SIGN_OF_LIFE = 1.0  # seconds between what is yielded while an answer grows
+# Queued, though quick: a fault in an unqueued event reaches the page without its sentence.
 QUICK: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 log = logging.getLogger(__name__)
 
@@ -312,11 +312,9 @@ def _answer(studio: Studio, talk: Talk, side: Dialogue) -> Iterator[Any]:
                 if side.stopping is not stopping:
                     break  # cleared meanwhile
                 side.turns = (*before, grown)
-                if not grown.answer:
-                    yield talk.shown(side)
-                elif time.monotonic() - shown > SIGN_OF_LIFE:
+                if not grown.answer or time.monotonic() - shown > SIGN_OF_LIFE:
                     shown = time.monotonic()
-                    yield gr.skip()
+                    yield talk.shown(side)
     finally:
         if side.stopping is stopping:
             side.stopping, side.growing = None, ""

@@ -71,6 +71,7 @@ async function follow(key) {
     if (turn === null) break; // it is over, and the whole of it on its way
     if (turn && props.value.growing === key) grow(turn);
   }
+  if (followed === key) followed = '';
 }
 
 function render() {
@@ -81,7 +82,8 @@ function render() {
   log.dataset.empty = turns.length ? '' : empty;
   while (rows.length > turns.length) rows.pop().turn.remove();
   while (rows.length < turns.length) addRow();
-  turns.forEach((turn, number) => fill(rows[number], turn, busy && number === turns.length - 1));
+  const told = growing && growing === followed ? turns.slice(0, -1) : turns; // of what is followed this is older than what is shown
+  told.forEach((turn, number) => fill(rows[number], turn, busy && number === turns.length - 1));
   if (following) toTheEnd();
   if (growing && growing !== followed) follow(growing);
 }

@@ -21,8 +21,12 @@ def newest(stream: Generator[Item, None, None]) -> Iterator[Item]:
             yield taken[0]
     finally:
         box.is_left = True
-    if box.fault:
-        raise box.fault
+    fault, box.fault = box.fault, None
+    try:
+        if fault:
+            raise fault
+    finally:
+        del fault  # it holds every frame it came through, this one too, and with them a model and what it has read
 
 
 class _Box(Generic[Item]):
@@ -45,7 +49,7 @@ class _Box(Generic[Item]):
                     break
             stream.close()
         except BaseException as fault:
-            self.fault = fault
+            self.fault = None if self.is_left else fault
         finally:
             with self._changed:
                 self._is_over = True

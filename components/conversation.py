@@ -2,7 +2,8 @@
 
 The page part is `assets/conversation.js`, which sets every word as text; Gradio's own chat box reads its messages as
 HTML, whatever its options say. While an answer grows the page asks for it past Gradio's events, each of which costs the
-browser a walk through the page: ten a second for each of two panes took the machine half of what it would have said. See it with `python -m components.conversation`.
+browser a walk through the page: ten a second for each of two panes took the machine half of what it would have said.
+See it with `python -m components.conversation`.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,8 @@
 """Whoever reads slowly misses what is old, never what is last, and holds nothing up."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +36,28 @@ def test_what_a_stream_raises_comes_after_what_it_said() -> None:
         for word in newest(failing()):
             said.append(word)
     assert said == ["half a sent"]
+
+
+def test_a_fault_does_not_keep_what_the_stream_had() -> None:
+    """Where memory ran out, what took it would else stay until the next whole collection."""
+
+    class Large: ...
+
+    known: list[weakref.ref[Large]] = []
+
+    def failing() -> Iterator[int]:
+        large = Large()
+        known.append(weakref.ref(large))
+        yield 1
+        raise MemoryError
+
+    gc.disable()
+    try:
+        with pytest.raises(MemoryError):
+            list(newest(failing()))
+        assert known[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_stream_that_says_nothing_ends() -> None:
