@@ -1,7 +1,7 @@
 """A stream that does not wait for its reader: it runs in a thread of its own, and the reader is given what is newest.
 
-A generator rests while its reader is busy with what it yielded. Where the reader is a page, that is a third of an answer's
-time, and the pane beside it, which takes its steps together with this one, rests too.
+A generator rests while its reader is busy with what it yielded. Where the reader is a page, an answer would rest at each of its
+updates, and the pane beside it, which takes its steps together with this one, rest too.
 """
 
 import threading

@@ -193,7 +193,7 @@ def _attempt(spec: RunSpec, run: Run, ready: Ready, report: Reporter, checkpoint
     with asking(report.should_stop):
         model = _loaded(spec, ready.folder, report)
     if not spec.training.stock:
-        quicken(model)  # already for what is read before the method is attached: to the bit as it is read after
+        quicken(model)  # already for what is read before the method is attached: with the parts it is read with after
     reference = _reference(model, spec, run, ready) if spec.objective.loop == "rollouts" else None
     if spec.start_from:
         model = _taken_up(model, ready.tokenizer, spec, run.workspace)

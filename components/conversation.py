@@ -18,6 +18,8 @@ from backend.labelling.items import Made
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
+Look = Callable[[str], dict[str, str] | None]  # the last turn of the conversation with this key, as it is by now
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -42,7 +44,7 @@ class Shown(TypedDict):
     empty: str  # what stands there while nothing was asked
 
 
-def conversation(*, label: str, empty: str, elem_id: str, look: Callable[[str], dict[str, str] | None] = lambda key: None) -> gr.HTML:
+def conversation(*, label: str, empty: str, elem_id: str, look: Look = lambda key: None) -> gr.HTML:
     """The conversation, empty; give it `shown(...)` as its value. `look` gives the last turn as it is by now, None once it is over."""
 
     def grown(key: object) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ The conversations are plain values (`Turn`), kept by whoever owns the screen; no
 See it with `python -m components.dual_chat`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,13 +12,12 @@ import gradio as gr
 from gradio.components import Component
 
 from backend.sampling import Sampling
-from components.conversation import Turn, conversation, shown
+from components.conversation import Look, Turn, conversation, shown
 from components.settings_form import settings_form
 from components.text import escape
 from components.vote_bar import vote_bar
 
 Side = Literal["left", "right"]
-Look = Callable[[str], dict[str, str] | None]
 
 INVITATION = "Ask both something: the same question goes to the left and the right model."
 NO_RUN_YET = "No run to compare yet. Train one in the Train tab: the starter data takes about three minutes."

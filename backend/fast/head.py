@@ -5,9 +5,9 @@ for many, turned into their gradient a few at a time and in their own place, and
 of 1,300 tokens of a vocabulary of 49,152 and a width of 576, in bf16 on two cores, in ms: 240 where the head is frozen, 375 where it
 learns; with 128 tokens for both, 280 and 670. The products alone take about 200 and 300.
 
-A logit of 20 is known to 0.06 in bf16, and most of what an answer's log p is off by comes from there. So each token's logits are made
-less the one of its target: those that carry its probability are then near 0, where bf16 is fine. The product adds that in fp32, before
-it rounds, and takes an eighth longer; log p is off by 0.0003 instead of 0.07.
+A logit of 20 is known to 0.06 in bf16, and half of the variance of what an answer's log p is off by comes from there. So each token's
+logits are made less the one of its target: those that carry its probability are then near 0, where bf16 is fine. The product adds that
+in fp32, before it rounds, and takes an eighth longer. Sums of some 400 tokens of the starter are off by 0.59 nats instead of 0.75.
 """
 
 from collections.abc import Iterator, Sequence
